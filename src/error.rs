@@ -1,0 +1,223 @@
+//! What can go wrong, split where a caller would act differently.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use crate::ids::{LogOffset, SeqId, StreamId};
+
+/// The result of every fallible call of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of the log. Cheap to clone: one failed sync is told to every waiter.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Error {
+    /// An argument is over a limit. Nothing was written.
+    Limit {
+        /// What is limited, in words: "record bytes".
+        what: &'static str,
+        /// What was asked for.
+        size: u64,
+        /// The most that is allowed.
+        limit: u64,
+    },
+    /// An option or argument makes no sense. Nothing was written.
+    Invalid(String),
+    /// The queue of batches that wait for their commit is full, and the caller asked not to wait.
+    QueueFull {
+        /// Bytes that wait already.
+        queued_bytes: u64,
+        /// The most that may wait: [`Options::queue_bytes`](crate::Options::queue_bytes).
+        limit: u64,
+    },
+    /// The last SeqId or log_offset has been given out. Nothing was written.
+    Exhausted,
+    /// The log was closed.
+    Closed,
+    /// An earlier failure makes it impossible to say what is on the disk, so nothing more is
+    /// acknowledged. Close the log and open it again: recovery finds the truth.
+    Poisoned(Arc<Error>),
+    /// Another process, or another `Log` of this process, has this directory open for writing.
+    Locked {
+        /// The directory.
+        directory: String,
+        /// The holder's process id, where its lock file names one.
+        pid: Option<u32>,
+    },
+    /// This process was forked from the one that opened the log; the child must not write to it.
+    Forked {
+        /// The process that opened the log.
+        opened_by: u32,
+    },
+    /// The directory exists and holds something that is not a log.
+    NotALog {
+        /// The directory.
+        directory: String,
+        /// What was found in it.
+        found: String,
+    },
+    /// A file was written by a newer version of this crate. Nothing was touched.
+    Version {
+        /// The file.
+        file: String,
+        /// The version it names.
+        found: u32,
+        /// The newest version this build reads.
+        supported: u32,
+    },
+    /// Committed bytes are damaged or missing.
+    Corrupt(Box<Corruption>),
+    /// The records were dropped on purpose, by a purge or a repair, and will not come back.
+    Gone {
+        /// The first SeqId that is gone.
+        first: SeqId,
+        /// The next one that is there, or would be.
+        next: SeqId,
+    },
+    /// A call of the operating system failed.
+    Io {
+        /// What was being done: "write", "fdatasync".
+        operation: &'static str,
+        /// The file or directory.
+        file: String,
+        /// The system's own error.
+        source: Arc<io::Error>,
+    },
+}
+
+/// Where committed bytes are damaged, and how that was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Corruption {
+    /// The file.
+    pub file: String,
+    /// Bytes from the start of the file.
+    pub position: u64,
+    /// What should have stood there.
+    pub expected: String,
+    /// What stands there.
+    pub found: String,
+}
+
+impl Error {
+    pub(crate) fn io(operation: &'static str, file: impl Into<String>, source: io::Error) -> Self {
+        Error::Io { operation, file: file.into(), source: Arc::new(source) }
+    }
+
+    pub(crate) fn corrupt(
+        file: impl Into<String>,
+        position: u64,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Self {
+        Error::Corrupt(Box::new(Corruption {
+            file: file.into(),
+            position,
+            expected: expected.into(),
+            found: found.into(),
+        }))
+    }
+
+    /// The same failure as seen by everything that comes after it.
+    pub(crate) fn poisoned(&self) -> Error {
+        match self {
+            Error::Poisoned(_) => self.clone(),
+            other => Error::Poisoned(Arc::new(other.clone())),
+        }
+    }
+
+    /// True for damage to committed bytes.
+    #[must_use]
+    pub fn is_corruption(&self) -> bool {
+        matches!(self, Error::Corrupt(_))
+    }
+
+    pub(crate) fn stream_offset(
+        file: &str,
+        position: u64,
+        stream: StreamId,
+        expected: LogOffset,
+        found: LogOffset,
+    ) -> Self {
+        Error::corrupt(
+            file,
+            position,
+            format!("log_offset {expected} of stream {stream}"),
+            format!("log_offset {found}"),
+        )
+    }
+}
+
+impl fmt::Display for Corruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} is damaged at position {}: expected {}, found {}",
+            self.file, self.position, self.expected, self.found
+        )
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Limit { what, size, limit } => {
+                write!(f, "{what}: {size} is over the limit of {limit}; nothing was written")
+            }
+            Error::Invalid(why) => f.write_str(why),
+            Error::QueueFull { queued_bytes, limit } => write!(
+                f,
+                "the queue is full: {queued_bytes} bytes wait for their commit, at most {limit} may; \
+                 wait for some of them, or raise queue_bytes"
+            ),
+            Error::Exhausted => f.write_str("the last SeqId or log_offset has been given out"),
+            Error::Closed => f.write_str("the log is not running: it was closed"),
+            Error::Poisoned(cause) => write!(
+                f,
+                "the log stopped after a failure and acknowledges nothing more ({cause}); \
+                 close it and open it again to recover what is on the disk"
+            ),
+            Error::Locked { directory, pid: Some(pid) } => write!(
+                f,
+                "{directory} is open for writing in process {pid}; a log has one writer: \
+                 stop that process, or open read-only"
+            ),
+            Error::Locked { directory, pid: None } => write!(
+                f,
+                "{directory} is open for writing in another process; a log has one writer: \
+                 stop that process, or open read-only"
+            ),
+            Error::Forked { opened_by } => write!(
+                f,
+                "the log was opened by process {opened_by} and this is a fork of it; \
+                 open logs after the fork"
+            ),
+            Error::NotALog { directory, found } => write!(
+                f,
+                "{directory} is not a log: expected an empty directory or files of a log, found {found}; \
+                 nothing was touched, choose another directory"
+            ),
+            Error::Version { file, found, supported } => write!(
+                f,
+                "{file} has format version {found}, this build reads up to {supported}; \
+                 nothing was touched, use a newer build"
+            ),
+            Error::Corrupt(corruption) => corruption.fmt(f),
+            Error::Gone { first, next } => write!(
+                f,
+                "the records from SeqId {first} to before {next} were purged or cut out by a repair"
+            ),
+            Error::Io { operation, file, source } => write!(f, "{operation} {file}: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Io { source, .. } => Some(source.as_ref()),
+            Error::Poisoned(cause) => Some(cause.as_ref()),
+            _ => None,
+        }
+    }
+}

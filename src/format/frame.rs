@@ -1,0 +1,348 @@
+//! One batch, or one control item, as bytes.
+//!
+//! ```text
+//! frame  = header (64) | table (8 per record) | body
+//! header = checksum u32 | kind u8 | flags u8 | 0 u16 | count u32 | body_bytes u32
+//!          first SeqId u64 | durable_upto u64 | stream 16 | first log_offset u64 | unix us i64
+//! table  = count x ( record bytes u32 | record checksum u32 )
+//! body   = count x ( record, zeros up to a multiple of 8 )
+//! ```
+//!
+//! The header's checksum covers header and table, and so the checksums of the records. It is
+//! seeded with the segment's salt and the frame's position: a frame is valid only in the use of
+//! the file, and at the place, for which it was written. The records' own checksums need no
+//! seed, so they are made before the place is known, and a point read checks one record only.
+
+use byteorder::{ByteOrder, LittleEndian as LE};
+
+use super::{ALIGNMENT, FRAME_HEADER_BYTES, Invalid, MAX_BATCH_RECORDS, MAX_BODY_BYTES, RECORD_ENTRY_BYTES};
+use crate::ids::SeqId;
+
+/// Readers may take the frame for committed as soon as it is there (it was not written in
+/// `Durability::Sync`).
+const FLAG_COMMITTED_WHEN_WRITTEN: u8 = 1;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Records of one stream.
+    Batch,
+    /// No records: says that everything before it is durable.
+    Witness,
+}
+
+/// Length and checksum of one record; the checksum covers its padding too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RecordEntry {
+    pub(crate) len: u32,
+    pub(crate) checksum: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FrameHeader {
+    pub(crate) kind: Kind,
+    pub(crate) committed_when_written: bool,
+    pub(crate) count: u32,
+    pub(crate) body_bytes: u32,
+    /// SeqId of the first record; of a witness, the next one due.
+    pub(crate) first_seq: u64,
+    /// Every SeqId up to here was durable when the frame was written.
+    pub(crate) durable_upto: u64,
+    pub(crate) stream: [u8; 16],
+    pub(crate) first_log_offset: u64,
+    pub(crate) unix_micros: i64,
+}
+
+/// A length rounded up to the alignment of frames and records.
+pub(crate) const fn padded(len: usize) -> usize {
+    len.next_multiple_of(ALIGNMENT as usize)
+}
+
+pub(crate) const fn frame_len(records: usize, body_bytes: usize) -> usize {
+    FRAME_HEADER_BYTES + records * RECORD_ENTRY_BYTES + body_bytes
+}
+
+/// The first value of a frame's checksum.
+pub(crate) const fn seed(salt: u32, position: u64) -> u32 {
+    salt ^ (position / ALIGNMENT) as u32
+}
+
+fn checksum(seed: u32, covered: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(seed);
+    hasher.update(covered);
+    hasher.finalize()
+}
+
+impl FrameHeader {
+    pub(crate) fn witness(next_seq: u64, unix_micros: i64) -> Self {
+        FrameHeader {
+            kind: Kind::Witness,
+            committed_when_written: true,
+            count: 0,
+            body_bytes: 0,
+            first_seq: next_seq,
+            durable_upto: next_seq.saturating_sub(1),
+            stream: [0; 16],
+            first_log_offset: 0,
+            unix_micros,
+        }
+    }
+
+    /// The SeqId after the frame's last record.
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.first_seq.saturating_add(u64::from(self.count))
+    }
+
+    /// Bytes from the frame's first to the next frame's first.
+    pub(crate) fn frame_bytes(&self) -> u64 {
+        frame_len(self.count as usize, self.body_bytes as usize) as u64
+    }
+
+    /// Bytes under the header's checksum, the checksum included.
+    pub(crate) fn head_bytes(&self) -> usize {
+        frame_len(self.count as usize, 0)
+    }
+
+    /// Appends header and table to `out`; the body follows as it is.
+    pub(crate) fn encode_into(&self, table: &[RecordEntry], seed: u32, out: &mut Vec<u8>) {
+        let start = out.len();
+        let mut head = [0u8; FRAME_HEADER_BYTES];
+        head[4] = match self.kind {
+            Kind::Batch => 1,
+            Kind::Witness => 2,
+        };
+        head[5] = if self.committed_when_written { FLAG_COMMITTED_WHEN_WRITTEN } else { 0 };
+        LE::write_u32(&mut head[8..12], self.count);
+        LE::write_u32(&mut head[12..16], self.body_bytes);
+        LE::write_u64(&mut head[16..24], self.first_seq);
+        LE::write_u64(&mut head[24..32], self.durable_upto);
+        head[32..48].copy_from_slice(&self.stream);
+        LE::write_u64(&mut head[48..56], self.first_log_offset);
+        LE::write_i64(&mut head[56..64], self.unix_micros);
+        out.extend_from_slice(&head);
+        for entry in table {
+            let mut bytes = [0u8; RECORD_ENTRY_BYTES];
+            LE::write_u32(&mut bytes[..4], entry.len);
+            LE::write_u32(&mut bytes[4..], entry.checksum);
+            out.extend_from_slice(&bytes);
+        }
+        let sum = checksum(seed, out.get(start + 4..).unwrap_or_default());
+        if let Some(slot) = out.get_mut(start..start + 4) {
+            LE::write_u32(slot, sum);
+        }
+    }
+
+    /// Appends to `out` the header and table of a frame that moves to another place: everything
+    /// as it was but the seed. `table` is the stored one.
+    pub(crate) fn encode_moved(&self, table: &[u8], seed: u32, out: &mut Vec<u8>) {
+        let entries: Vec<RecordEntry> = entries(table).collect();
+        self.encode_into(&entries, seed, out);
+    }
+
+    /// A header of which only the shape was checked: `remaining` bytes exist from its first on.
+    /// Nothing in it may be trusted, and nothing allocated after it, before [`verify`](Self::verify).
+    pub(crate) fn peek(bytes: &[u8], remaining: u64) -> Result<FrameHeader, Invalid> {
+        let Some(head) = bytes.first_chunk::<FRAME_HEADER_BYTES>() else {
+            return Err(Invalid::new(0, "a frame header of 64 bytes", format!("{} bytes", bytes.len())));
+        };
+        let kind = match head[4] {
+            1 => Kind::Batch,
+            2 => Kind::Witness,
+            other => return Err(Invalid::new(4, "a frame (kind 1 or 2)", format!("kind {other}"))),
+        };
+        let header = FrameHeader {
+            kind,
+            committed_when_written: head[5] & FLAG_COMMITTED_WHEN_WRITTEN != 0,
+            count: LE::read_u32(&head[8..12]),
+            body_bytes: LE::read_u32(&head[12..16]),
+            first_seq: LE::read_u64(&head[16..24]),
+            durable_upto: LE::read_u64(&head[24..32]),
+            stream: *head[32..48].first_chunk().unwrap_or(&[0; 16]),
+            first_log_offset: LE::read_u64(&head[48..56]),
+            unix_micros: LE::read_i64(&head[56..64]),
+        };
+        if head[5] & !FLAG_COMMITTED_WHEN_WRITTEN != 0 || head[6] != 0 || head[7] != 0 {
+            return Err(Invalid::new(5, "known flags and zeros", format!("{:02x?}", &head[5..8])));
+        }
+        header.check_shape(remaining)?;
+        Ok(header)
+    }
+
+    fn check_shape(&self, remaining: u64) -> Result<(), Invalid> {
+        let records_ok = match self.kind {
+            Kind::Batch => (1..=MAX_BATCH_RECORDS as u32).contains(&self.count),
+            Kind::Witness => self.count == 0 && self.body_bytes == 0,
+        };
+        if !records_ok {
+            return Err(Invalid::new(8, format!("1 to {MAX_BATCH_RECORDS} records"), self.count.to_string()));
+        }
+        if self.body_bytes as usize > MAX_BODY_BYTES || u64::from(self.body_bytes) % ALIGNMENT != 0 {
+            return Err(Invalid::new(
+                12,
+                format!("a multiple of 8 up to {MAX_BODY_BYTES} body bytes"),
+                self.body_bytes.to_string(),
+            ));
+        }
+        if self.frame_bytes() > remaining {
+            return Err(Invalid::new(
+                12,
+                format!("a frame within the {remaining} bytes that exist"),
+                format!("one of {}", self.frame_bytes()),
+            ));
+        }
+        let last_ok = self.first_seq >= 1 && self.next_seq() <= SeqId::MAX.0.saturating_add(1);
+        if !last_ok || self.durable_upto >= self.first_seq {
+            return Err(Invalid::new(
+                16,
+                "durable_upto < first SeqId",
+                format!("{} and {}", self.durable_upto, self.first_seq),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Checks header and table, which are the first [`head_bytes`](Self::head_bytes) of `bytes`.
+    pub(crate) fn verify(&self, bytes: &[u8], seed: u32) -> Result<(), Invalid> {
+        let Some((stored, covered)) = bytes
+            .get(..self.head_bytes())
+            .and_then(|head| head.split_first_chunk::<4>())
+        else {
+            return Err(Invalid::new(
+                0,
+                format!("header and table of {} bytes", self.head_bytes()),
+                format!("{} bytes", bytes.len()),
+            ));
+        };
+        let (stored, computed) = (u32::from_le_bytes(*stored), checksum(seed, covered));
+        if stored != computed {
+            return Err(Invalid::new(0, format!("frame checksum {computed:#010x}"), format!("{stored:#010x}")));
+        }
+        let table = bytes.get(FRAME_HEADER_BYTES..self.head_bytes()).unwrap_or_default();
+        let body: u64 = entries(table).map(|e| padded(e.len as usize) as u64).sum();
+        if body != u64::from(self.body_bytes) {
+            return Err(Invalid::new(12, format!("a body of {body} bytes"), self.body_bytes.to_string()));
+        }
+        Ok(())
+    }
+}
+
+/// The entries of a stored table.
+pub(crate) fn entries(table: &[u8]) -> impl Iterator<Item = RecordEntry> {
+    table.chunks_exact(RECORD_ENTRY_BYTES).map(|bytes| {
+        let (len, checksum) = bytes.split_at(4);
+        RecordEntry { len: LE::read_u32(len), checksum: LE::read_u32(checksum) }
+    })
+}
+
+/// Entry `k` of a stored table.
+pub(crate) fn entry(table: &[u8], k: usize) -> Option<RecordEntry> {
+    let start = k.checked_mul(RECORD_ENTRY_BYTES)?;
+    entries(table.get(start..start.checked_add(RECORD_ENTRY_BYTES)?)?).next()
+}
+
+/// Checks one record with its padding.
+pub(crate) fn verify_record(entry: RecordEntry, stored: &[u8]) -> Result<(), Invalid> {
+    let computed = crc32fast::hash(stored);
+    if computed == entry.checksum && stored.len() == padded(entry.len as usize) {
+        return Ok(());
+    }
+    Err(Invalid::new(0, format!("record checksum {:#010x}", entry.checksum), format!("{computed:#010x}")))
+}
+
+/// Checks every record of a frame whose header and table are verified.
+pub(crate) fn verify_body(table: &[u8], body: &[u8]) -> Result<(), Invalid> {
+    let mut rest = body;
+    let mut at = 0u64;
+    for entry in entries(table) {
+        let Some((record, tail)) = rest.split_at_checked(padded(entry.len as usize)) else {
+            return Err(Invalid::new(at, "a record within its frame", format!("{} bytes", entry.len)));
+        };
+        verify_record(entry, record).map_err(|mut invalid| {
+            invalid.at = at;
+            invalid
+        })?;
+        at += record.len() as u64;
+        rest = tail;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Batch;
+
+    const SALT: u32 = 0x5eed;
+
+    fn encoded(position: u64) -> Vec<u8> {
+        let mut batch = Batch::new();
+        batch.push(b"alpha");
+        batch.push(b"");
+        batch.push(b"a longer record than the others");
+        let header = FrameHeader {
+            kind: Kind::Batch,
+            committed_when_written: false,
+            count: 3,
+            body_bytes: batch.body().len() as u32,
+            first_seq: 10,
+            durable_upto: 9,
+            stream: [3; 16],
+            first_log_offset: 4,
+            unix_micros: 1_700_000_000_000_000,
+        };
+        let mut out = Vec::new();
+        header.encode_into(batch.table(), seed(SALT, position), &mut out);
+        out.extend_from_slice(batch.body());
+        out
+    }
+
+    fn check(bytes: &[u8], position: u64) -> Result<FrameHeader, Invalid> {
+        let header = FrameHeader::peek(bytes, bytes.len() as u64)?;
+        header.verify(bytes, seed(SALT, position))?;
+        verify_body(&bytes[64..header.head_bytes()], &bytes[header.head_bytes()..])?;
+        Ok(header)
+    }
+
+    #[test]
+    fn a_frame_comes_back_as_it_was() {
+        let bytes = encoded(4096);
+        let header = check(&bytes, 4096).unwrap();
+        assert_eq!((header.first_seq, header.next_seq(), header.count), (10, 13, 3));
+        assert_eq!(header.frame_bytes(), bytes.len() as u64);
+    }
+
+    #[test]
+    fn every_flipped_bit_is_found() {
+        let good = encoded(4096);
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(check(&bad, 4096).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_frame_is_valid_only_where_it_was_written() {
+        assert!(check(&encoded(4096), 4104).is_err());
+    }
+
+    #[test]
+    fn zeros_are_never_a_frame() {
+        assert!(check(&[0; 256], 0).is_err());
+    }
+
+    #[test]
+    fn every_truncation_is_refused() {
+        let bytes = encoded(8);
+        for len in 0..bytes.len() {
+            assert!(check(&bytes[..len], 8).is_err(), "length {len}");
+        }
+    }
+
+    #[test]
+    fn a_witness_has_no_records() {
+        let mut out = Vec::new();
+        FrameHeader::witness(8, 5).encode_into(&[], seed(SALT, 64), &mut out);
+        let header = check(&out, 64).unwrap();
+        assert_eq!((header.kind, header.durable_upto, header.next_seq()), (Kind::Witness, 7, 8));
+    }
+}

@@ -1,0 +1,106 @@
+//! Values into bytes and back. No I/O, no locks, no clock.
+//!
+//! `docs/format.md` is the authority on the layout; this file holds its constants.
+
+pub(crate) mod checkpoint;
+pub(crate) mod frame;
+pub(crate) mod index;
+pub(crate) mod segment_header;
+
+/// The version every file names right behind its magic.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// First bytes of a segment.
+pub(crate) const SEGMENT_MAGIC: [u8; 8] = *b"STRATSEG";
+/// First bytes of a checkpoint.
+pub(crate) const CHECKPOINT_MAGIC: [u8; 8] = *b"STRATCKP";
+/// First bytes of a segment's index.
+pub(crate) const INDEX_MAGIC: [u8; 8] = *b"STRATIDX";
+
+/// Bytes of a segment's header that mean something.
+pub(crate) const SEGMENT_HEADER_BYTES: usize = 128;
+/// Position of a segment's first frame.
+pub(crate) const DATA_START: u64 = 4096;
+/// Frames begin at multiples of this.
+pub(crate) const ALIGNMENT: u64 = 8;
+/// Bytes of a frame before its record table.
+pub(crate) const FRAME_HEADER_BYTES: usize = 64;
+/// Bytes of one entry of the record table.
+pub(crate) const RECORD_ENTRY_BYTES: usize = 8;
+
+/// The most records in one batch.
+pub const MAX_BATCH_RECORDS: usize = 1 << 20;
+/// The most bytes in one batch's body.
+pub const MAX_BODY_BYTES: usize = 256 << 20;
+/// The smallest segment.
+pub const MIN_SEGMENT_BYTES: u64 = 64 << 10;
+/// The largest segment.
+pub const MAX_SEGMENT_BYTES: u64 = 16 << 30;
+
+/// Why bytes are not what they should be; the caller adds the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Invalid {
+    /// Bytes from the start of what was decoded.
+    pub(crate) at: u64,
+    pub(crate) expected: String,
+    pub(crate) found: String,
+}
+
+impl Invalid {
+    pub(crate) fn new(at: u64, expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Invalid { at, expected: expected.into(), found: found.into() }
+    }
+
+    pub(crate) fn in_file(self, file: &str, position: u64) -> crate::error::Error {
+        crate::error::Error::corrupt(file, position.saturating_add(self.at), self.expected, self.found)
+    }
+}
+
+/// A whole-file header that could not be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum HeaderError {
+    /// Written by a newer version: not damage.
+    Newer(u32),
+    Invalid(Invalid),
+}
+
+impl HeaderError {
+    pub(crate) fn in_file(self, file: &str) -> crate::error::Error {
+        match self {
+            HeaderError::Newer(found) => crate::error::Error::Version {
+                file: file.to_owned(),
+                found,
+                supported: FORMAT_VERSION,
+            },
+            HeaderError::Invalid(invalid) => invalid.in_file(file, 0),
+        }
+    }
+}
+
+impl From<Invalid> for HeaderError {
+    fn from(invalid: Invalid) -> Self {
+        HeaderError::Invalid(invalid)
+    }
+}
+
+/// Checks magic, then version, so that a newer file reads as newer and not as damaged.
+pub(crate) fn check_magic(bytes: &[u8], magic: [u8; 8], need: usize) -> Result<(), HeaderError> {
+    if bytes.len() < need {
+        return Err(Invalid::new(0, format!("a header of {need} bytes"), format!("{} bytes", bytes.len())).into());
+    }
+    let (head, rest) = bytes.split_at(8);
+    if head != magic {
+        return Err(Invalid::new(
+            0,
+            format!("{:?}", String::from_utf8_lossy(&magic)),
+            format!("{:?}", String::from_utf8_lossy(head)),
+        )
+        .into());
+    }
+    match <byteorder::LittleEndian as byteorder::ByteOrder>::read_u32(rest) {
+        FORMAT_VERSION => Ok(()),
+        // 0 was never a version: damage, not a newer file.
+        0 => Err(Invalid::new(8, format!("format version {FORMAT_VERSION}"), "0").into()),
+        newer => Err(HeaderError::Newer(newer)),
+    }
+}

@@ -1,0 +1,25 @@
+//! An embedded, segmented, append-only write-ahead log: the ingest layer of a vector database.
+//!
+//! Producers append batches of records to streams; each record gets a [`SeqId`], dense over the
+//! whole log, and a [`LogOffset`], dense in its stream. A batch is durable when its append
+//! returns, all of it or nothing survives a crash, and readers see it, in order, from the moment
+//! it is committed.
+
+mod batch;
+mod error;
+mod format;
+mod ids;
+mod log;
+mod options;
+mod segment;
+pub mod storage;
+
+pub use batch::Batch;
+pub use error::{Corruption, Error, Result};
+pub use format::{FORMAT_VERSION, MAX_BATCH_RECORDS, MAX_BODY_BYTES, MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES};
+pub use ids::{LogOffset, ParseStreamIdError, SeqId, StreamId};
+pub use log::{
+    Appended, CommitCounters, Log, LogStats, PendingAppend, Reader, Record, RecoveryReport, SegmentStats,
+    StreamStats, TornTail,
+};
+pub use options::{Durability, Options, ReadMode};

@@ -1,0 +1,120 @@
+//! Two threads per log that is open for writing.
+//!
+//! The *committer* commits what was submitted by callers who don't wait in a thread of their
+//! own, and leaves a witness when the log falls idle. The *keeper* does what must not hold up a
+//! commit: the next segment, indexes of sealed ones, checkpoints, timed syncs.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use super::{Inner, spare};
+use crate::error::{Error, Result};
+use crate::options::Durability;
+
+/// After a failure in the background, the same is tried again after this.
+const RETRY: Duration = Duration::from_secs(1);
+
+pub(super) fn start(inner: &Arc<Inner>) -> Result<Vec<JoinHandle<()>>> {
+    let spawn = |name: &str, work: fn(&Inner)| {
+        let inner = Arc::clone(inner);
+        Builder::new()
+            .name(name.to_owned())
+            .spawn(move || work(&inner))
+            .map_err(|e| Error::io("start thread", name, e))
+    };
+    Ok(vec![spawn("stratalog-commit", Inner::committer)?, spawn("stratalog-keep", Inner::keeper)?])
+}
+
+impl Inner {
+    fn committer(&self) {
+        let mut tail = self.tail.lock();
+        loop {
+            tail.called = false;
+            if !tail.leading && !tail.group.is_empty() {
+                tail = self.lead(tail);
+            } else if self.duty.stopped() {
+                return;
+            } else if tail.unwitnessed && tail.stopped.is_none() {
+                let before = tail.next_seq;
+                let idle = self.work.wait_for(&mut tail, self.options.idle_witness).timed_out();
+                if idle && tail.next_seq == before && !tail.leading && tail.group.is_empty() {
+                    drop(tail);
+                    self.witness();
+                    tail = self.tail.lock();
+                }
+            } else {
+                self.work.wait(&mut tail);
+            }
+        }
+    }
+
+    /// Writes down that everything so far is durable, so that damage to the last records can be
+    /// told from a torn tail. A failure poisons the log or is nobody's loss.
+    pub(super) fn witness(&self) {
+        if self.sync_all().is_err() {
+            return;
+        }
+        let mut tail = self.tail.lock();
+        if !tail.unwitnessed || tail.leading || !tail.group.is_empty() {
+            return;
+        }
+        if self.durable.load(Ordering::Acquire) + 1 != tail.next_seq {
+            return;
+        }
+        tail.unwitnessed = false;
+        if tail.stage_witness(self.home.storage.unix_micros()) {
+            drop(self.lead(tail));
+        }
+    }
+
+    fn keeper(&self) {
+        let pause = match self.options.durability {
+            Durability::SyncEvery(interval) => Some(interval),
+            _ => None,
+        };
+        let mut retry = false;
+        while !self.duty.stopped() {
+            self.duty.wait(if retry { Some(pause.map_or(RETRY, |pause| pause.min(RETRY))) } else { pause });
+            if self.duty.stopped() || self.tail.lock().stopped.is_some() {
+                // A poisoned log has no duties left; `stop` ends the wait.
+                retry = false;
+                continue;
+            }
+            let outcome = self.keep(pause.is_some());
+            retry = outcome.is_err();
+            *self.background_error.lock() = outcome.err();
+        }
+    }
+
+    fn keep(&self, timed_sync: bool) -> Result<()> {
+        if timed_sync {
+            self.sync_all()?;
+        }
+        let (begun, planned) = {
+            let tail = self.tail.lock();
+            (tail.spot.map(|spot| spot.capacity), tail.planned_capacity)
+        };
+        if let Some(capacity) = begun {
+            let next = spare::capacity_after(capacity, self.options.segment_bytes).max(planned);
+            spare::prepare(self, next)?;
+            self.tail.lock().planned_capacity = next;
+        }
+        if self.since_checkpoint.load(Ordering::Relaxed) >= self.checkpoint_due.load(Ordering::Relaxed) {
+            self.checkpoint(false)?;
+        }
+        self.index_sealed()
+    }
+
+    /// Writes the indexes of segments sealed in this life.
+    pub(super) fn index_sealed(&self) -> Result<()> {
+        loop {
+            let Some(segment) = self.unindexed.lock().pop() else { return Ok(()) };
+            if let Err(error) = segment.store_index() {
+                self.unindexed.lock().push(segment);
+                return Err(error);
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Two checkpoint files, written in turn: one of them is always whole.
+
+use bytes::Bytes;
+
+use super::Inner;
+use super::streams::merge;
+use crate::error::{Error, Result};
+use crate::format::DATA_START;
+use crate::format::checkpoint::{self, Checkpoint, CheckpointHead};
+use crate::segment::names;
+use crate::storage::{Access, Storage, read_full};
+
+/// What the two files say.
+#[derive(Debug, Default)]
+pub(super) struct Checkpoints {
+    pub(super) newest: Option<Checkpoint>,
+    /// Files that are there and can't be used, and why.
+    pub(super) damaged: Vec<Error>,
+}
+
+/// Reads both files; damage costs a longer scan, a newer version or a failing disk is an error.
+pub(super) fn load(storage: &dyn Storage, present: impl Fn(&str) -> bool) -> Result<Checkpoints> {
+    let mut found = Checkpoints::default();
+    for name in names::CHECKPOINTS.into_iter().filter(|name| present(name)) {
+        let bytes = content(storage, name)?;
+        match Checkpoint::decode(&bytes).map_err(|e| e.in_file(name)) {
+            Ok(read) => {
+                let newer = |held: &Checkpoint| held.head.generation < read.head.generation;
+                if found.newest.as_ref().is_none_or(newer) {
+                    found.newest = Some(read);
+                }
+            }
+            Err(error) if error.is_corruption() => found.damaged.push(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// A whole file, mapped where that is possible.
+pub(super) fn content(storage: &dyn Storage, name: &str) -> Result<Bytes> {
+    let file = storage.open(name, Access::Read).map_err(|e| Error::io("open", name, e))?;
+    let size = file.size().map_err(|e| Error::io("stat", name, e))?;
+    if let Ok(Some(mapping)) = file.map(size) {
+        return Ok(mapping.window(0, mapping.len()));
+    }
+    let mut bytes = vec![0; size as usize];
+    let n = read_full(file.as_ref(), &mut bytes, 0).map_err(|e| Error::io("read", name, e))?;
+    bytes.truncate(n);
+    Ok(bytes.into())
+}
+
+impl Inner {
+    /// Writes a checkpoint of everything appended so far, once it is committed and synced.
+    /// `clean` says that nothing will ever be written behind it in the same segment.
+    ///
+    /// # Errors
+    /// The system's; the older checkpoints stay as they are.
+    pub(super) fn checkpoint(&self, clean: bool) -> Result<()> {
+        let _one_at_a_time = self.checkpointing.lock();
+        let (mut head, setbacks, frozen, table, barrier) = {
+            let mut tail = self.tail.lock();
+            let Some((frozen, table)) = tail.streams.freeze() else {
+                return Ok(());
+            };
+            let (scan_base, scan_position) = match &tail.spot {
+                Some(spot) => (spot.base, spot.position),
+                None => self.last_end(),
+            };
+            let head = CheckpointHead {
+                log_id: self.home.log_id,
+                generation: 0,
+                next_seq: tail.next_seq,
+                scan_base,
+                scan_position,
+                last_micros: tail.last_micros,
+                clean,
+            };
+            self.since_checkpoint.store(0, std::sync::atomic::Ordering::Relaxed);
+            (head, tail.setbacks, frozen, table, tail.stage_barrier())
+        };
+        let written = (|| {
+            self.lead_if_idle(&barrier);
+            barrier.wait()?;
+            self.sync_all()?;
+            // Bases of all segments up to the one in which the scan begins.
+            let bases: Vec<u64> =
+                self.segments().iter().map(|s| s.base()).filter(|base| *base <= head.scan_base).collect();
+            let mut slot = self.checkpoint_slot.lock();
+            head.generation = slot.generation + 1;
+            let bytes = checkpoint::encode(&head, &bases, merge(&frozen, &table).into_iter());
+            let name = names::CHECKPOINTS[(head.generation % 2) as usize];
+            if self.tail.lock().setbacks != setbacks {
+                return Ok(None);
+            }
+            self.write_file(name, &bytes)?;
+            slot.generation = head.generation;
+            let storage = self.home.storage.as_ref();
+            let written = Checkpoint::decode(&content(storage, name)?).map_err(|e| e.in_file(name))?;
+            Ok(Some(written.streams))
+        })();
+        let mut tail = self.tail.lock();
+        match written {
+            Ok(Some(table)) => {
+                let due = self.options.checkpoint_bytes.max(table.len() as u64 * 40 * 8);
+                self.checkpoint_due.store(due, std::sync::atomic::Ordering::Relaxed);
+                *self.hints.write() = super::Hints { table: table.clone(), next_seq: head.next_seq };
+                tail.streams.install(table);
+                Ok(())
+            }
+            Ok(None) => {
+                tail.streams.thaw();
+                Ok(())
+            }
+            Err(error) => {
+                tail.streams.thaw();
+                Err(error)
+            }
+        }
+    }
+
+    /// A file that is there whole or not at all.
+    fn write_file(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let storage = &self.home.storage;
+        let temporary = names::temporary(name);
+        let written = storage
+            .create(&temporary, bytes.len() as u64)
+            .map_err(|e| Error::io("create", &temporary, e))
+            .and_then(|file| {
+                file.write_at(bytes, 0).map_err(|e| Error::io("write", &temporary, e))?;
+                file.sync().map_err(|e| Error::io("sync", &temporary, e))?;
+                storage.rename(&temporary, name).map_err(|e| Error::io("rename", &temporary, e))
+            });
+        if let Err(error) = written {
+            let _ = storage.remove(&temporary);
+            return Err(error);
+        }
+        storage.sync_directory().map_err(|e| Error::io("sync directory", storage.name(), e))
+    }
+
+    /// Where the last segment's committed frames end.
+    fn last_end(&self) -> (u64, u64) {
+        self.segments()
+            .last()
+            .map_or((1, DATA_START), |last| (last.base(), last.end_position().unwrap_or(DATA_START)))
+    }
+}

@@ -1,0 +1,72 @@
+//! What lies in a log's directory, before anything is touched.
+
+use crate::error::{Error, Result};
+use crate::segment::names::{self, Name};
+use crate::storage::Storage;
+
+/// The files of a log, by what their names say.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    /// Bases of the segments, ascending.
+    pub(super) segments: Vec<u64>,
+    pub(super) indexes: Vec<u64>,
+    pub(super) checkpoints: Vec<String>,
+    pub(super) temporary: Vec<String>,
+    pub(super) spare: bool,
+    pub(super) aside: Vec<String>,
+    pub(super) foreign: Vec<String>,
+}
+
+impl Survey {
+    /// # Errors
+    /// `NotALog` if there are files and none is a log's; corruption if something that isn't a
+    /// file has the name of one.
+    pub(super) fn of(storage: &dyn Storage) -> Result<Survey> {
+        let mut survey = Survey::default();
+        let mut locked = false;
+        for entry in storage.list().map_err(|e| Error::io("list", storage.name(), e))? {
+            let kind = names::parse(&entry.name);
+            if !entry.is_file && kind != Name::Foreign {
+                return Err(Error::corrupt(entry.name, 0, "a regular file", "a directory, link or special file"));
+            }
+            match kind {
+                Name::Segment(base) => survey.segments.push(base),
+                Name::Index(base) => survey.indexes.push(base),
+                Name::Checkpoint => survey.checkpoints.push(entry.name),
+                Name::Temporary => survey.temporary.push(entry.name),
+                Name::Spare => survey.spare = true,
+                Name::Aside => survey.aside.push(entry.name),
+                Name::Lock => locked = true,
+                Name::Foreign => survey.foreign.push(entry.name),
+            }
+        }
+        survey.segments.sort_unstable();
+        let ours = locked || survey.spare || !survey.segments.is_empty() || !survey.checkpoints.is_empty();
+        match survey.foreign.first() {
+            Some(name) if !ours => {
+                Err(Error::NotALog { directory: storage.name(), found: format!("{name:?}") })
+            }
+            _ => Ok(survey),
+        }
+    }
+
+    /// Nothing was ever appended here.
+    pub(super) fn is_new(&self) -> bool {
+        self.segments.is_empty() && self.checkpoints.is_empty()
+    }
+
+    /// Segments that a checkpoint knows and that are not there.
+    pub(super) fn check_present(&self, bases: impl Iterator<Item = u64>) -> Result<()> {
+        for base in bases {
+            if self.segments.binary_search(&base).is_err() {
+                return Err(Error::corrupt(
+                    names::segment(base),
+                    0,
+                    "this segment, which the checkpoint names",
+                    "no such file; restore it, or run a repair to go on without its records",
+                ));
+            }
+        }
+        Ok(())
+    }
+}

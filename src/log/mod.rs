@@ -1,0 +1,437 @@
+//! Many segments, commits, streams, checkpoints: the log itself. It knows nothing of what the
+//! records mean.
+
+mod background;
+mod checkpoints;
+mod commit;
+mod directory;
+mod follow;
+mod open;
+mod pending;
+mod reader;
+mod recovery;
+mod replay;
+mod spare;
+mod stats;
+mod streams;
+mod tail;
+mod watch;
+
+use std::fmt;
+use std::ops::RangeBounds;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex, RwLock};
+
+pub use pending::{Appended, PendingAppend};
+pub use reader::{Reader, Record};
+pub use recovery::{RecoveryReport, TornTail};
+pub use stats::{CommitCounters, LogStats, SegmentStats, StreamStats};
+
+use crate::batch::Batch;
+use crate::error::{Error, Result};
+use crate::format::checkpoint::StreamTable;
+use crate::ids::{LogOffset, SeqId, StreamId};
+use crate::options::Options;
+use crate::segment::{Home, Segment};
+use crate::storage::StorageLock;
+use commit::{WhenFull, Writer};
+use tail::Tail;
+use watch::{Signal, Watch};
+
+/// A log: appended to by many threads, read by many, each in its own time.
+///
+/// Clones are handles on the same log; it is closed when [`close`](Log::close) is called or the
+/// last handle goes.
+///
+/// ```
+/// use stratalog::{Batch, Log, SeqId, StreamId};
+/// # let dir = tempfile::tempdir()?;
+/// let log = Log::open(dir.path())?;
+/// let stream = StreamId::from_u128(1);
+/// let appended = log.append(stream, &Batch::one(b"hello"))?;
+/// assert_eq!(appended.first_seq_id, SeqId(1));
+/// assert_eq!(log.record(SeqId(1))?.unwrap().payload, &b"hello"[..]);
+/// log.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Log {
+    shared: Arc<Shared>,
+}
+
+/// Owned by the handles alone, so that the last one to go closes the log.
+struct Shared {
+    inner: Arc<Inner>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// `durable <= committed < tail.next_seq`; under `Durability::Sync`, committed is durable.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    options: Options,
+    home: Arc<Home>,
+    report: RecoveryReport,
+    tail: Mutex<Tail>,
+    /// The queue has room again.
+    room: Condvar,
+    /// There is work for the committer.
+    work: Condvar,
+    writer: Mutex<Writer>,
+    /// Replaced as a whole, so that readers take a snapshot and no lock while they read.
+    segments: RwLock<Arc<Vec<Arc<Segment>>>>,
+    committed: AtomicU64,
+    durable: AtomicU64,
+    tail_moved: Watch,
+    spare: Mutex<Option<spare::Spare>>,
+    duty: Signal,
+    checkpointing: Mutex<()>,
+    checkpoint_slot: Mutex<CheckpointSlot>,
+    since_checkpoint: AtomicU64,
+    checkpoint_due: AtomicU64,
+    hints: RwLock<Hints>,
+    /// Sealed in this life, and without an index file yet.
+    unindexed: Mutex<Vec<Arc<Segment>>>,
+    counters: Counters,
+    /// What went wrong in the background and did not stop the log.
+    background_error: Mutex<Option<Error>>,
+    /// `None` once the log is closed, and in a log opened for reading only.
+    lock: Mutex<Option<Box<dyn StorageLock>>>,
+    follow: Option<Mutex<replay::Start>>,
+}
+
+/// Where a stream's records may be, as of the last checkpoint.
+#[derive(Debug, Default)]
+struct Hints {
+    table: StreamTable,
+    /// Streams that are not in the table have nothing before this.
+    next_seq: u64,
+}
+
+#[derive(Debug, Default)]
+struct CheckpointSlot {
+    generation: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    syncs: AtomicU64,
+    groups: AtomicU64,
+    records: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Log {
+    /// Opens the log in `directory` with default options: for writing, made if it isn't there,
+    /// recovered if it was not closed. See [`Options`].
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if somebody has it open for writing, [`Error::NotALog`] if something
+    /// else lives there, [`Error::Version`] if it is newer than this build, [`Error::Corrupt`] if
+    /// committed bytes behind the checkpoint are damaged, [`Error::Io`]. Nothing is changed then.
+    pub fn open(directory: impl AsRef<std::path::Path>) -> Result<Log> {
+        Options::default().open(directory)
+    }
+
+    /// Opens the log in `directory` for reading only, also while another process writes: takes no
+    /// lock, changes nothing, recovers nothing. It shows what is known to be committed, and under
+    /// `Durability::Sync` that is what is known to be durable: the last commit shows once another
+    /// follows or the writer has been idle for a moment. [`refresh`](Log::refresh) shows more.
+    ///
+    /// # Errors
+    /// As [`open`](Log::open), but for the lock.
+    pub fn open_read_only(directory: impl AsRef<std::path::Path>) -> Result<Log> {
+        Options::default().open_read_only(directory)
+    }
+
+    /// Appends a batch to a stream and blocks until it is committed. All of it is in the log
+    /// after any crash, or nothing. An empty batch writes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Limit`], [`Error::Exhausted`], [`Error::Closed`]: nothing was written.
+    /// [`Error::Io`]: it is not in the log as long as this log stays open; a crash soon after may
+    /// still bring it back, whole. [`Error::Poisoned`]: only opening the log again can tell.
+    pub fn append(&self, stream: StreamId, batch: &Batch) -> Result<Appended> {
+        self.inner().append(stream, batch)
+    }
+
+    /// As [`append`](Log::append) without the wait: the outcome is waited for, or awaited, later.
+    /// Blocks only while the queue is full.
+    ///
+    /// # Errors
+    /// As [`append`](Log::append), before anything is written.
+    pub fn submit(&self, stream: StreamId, batch: &Batch) -> Result<PendingAppend> {
+        self.inner().submit(stream, batch, WhenFull::Wait)
+    }
+
+    /// As [`submit`](Log::submit), but fails where that would block.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`], and as [`submit`](Log::submit).
+    pub fn try_submit(&self, stream: StreamId, batch: &Batch) -> Result<PendingAppend> {
+        self.inner().submit(stream, batch, WhenFull::Fail)
+    }
+
+    /// Makes everything committed so far durable, whatever the durability.
+    ///
+    /// # Errors
+    /// The failed sync; the log is then poisoned.
+    pub fn sync(&self) -> Result<()> {
+        self.inner().check_running()?;
+        self.inner().sync_all()
+    }
+
+    /// The newest committed SeqId; 0 if there is none.
+    #[must_use]
+    pub fn committed(&self) -> SeqId {
+        SeqId(self.inner().committed.load(Ordering::Acquire))
+    }
+
+    /// Every SeqId up to this one survives a power cut.
+    #[must_use]
+    pub fn durable(&self) -> SeqId {
+        SeqId(self.inner().durable.load(Ordering::Acquire))
+    }
+
+    /// One record; `None` if its SeqId is not committed yet.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if it is damaged, [`Error::Gone`] if it was dropped on purpose.
+    pub fn record(&self, seq_id: SeqId) -> Result<Option<Record>> {
+        self.inner().check_open()?;
+        self.inner().record(seq_id)
+    }
+
+    /// One record of a stream; `None` if its log_offset is not committed yet.
+    ///
+    /// # Errors
+    /// As [`record`](Log::record).
+    pub fn record_at(&self, stream: StreamId, log_offset: LogOffset) -> Result<Option<Record>> {
+        let mut reader = self.stream_reader(stream, log_offset..=log_offset)?;
+        reader.next_record()
+    }
+
+    /// Reads the whole log, or a range of it, in order.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn reader(&self, range: impl RangeBounds<SeqId>) -> Result<Reader> {
+        self.inner().check_open()?;
+        Ok(Reader::of_log(Arc::clone(self.inner()), &range))
+    }
+
+    /// Reads one stream, or a range of its log_offsets, in order.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn stream_reader(&self, stream: StreamId, range: impl RangeBounds<LogOffset>) -> Result<Reader> {
+        self.inner().check_open()?;
+        Ok(Reader::of_stream(Arc::clone(self.inner()), stream, &range))
+    }
+
+    /// Reads what one stream has in a range of SeqIds, in order.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn stream_reader_by_seq_id(&self, stream: StreamId, range: impl RangeBounds<SeqId>) -> Result<Reader> {
+        self.inner().check_open()?;
+        Ok(Reader::of_stream_by_seq(Arc::clone(self.inner()), stream, &range))
+    }
+
+    /// Writes a checkpoint now: recovery after a crash begins behind what is committed here.
+    ///
+    /// # Errors
+    /// The system's; an earlier checkpoint then stays in force.
+    pub fn checkpoint(&self) -> Result<()> {
+        self.inner().check_running()?;
+        self.inner().checkpoint(false)
+    }
+
+    /// In a log opened for reading only, looks for what was committed since; true if anything was.
+    ///
+    /// # Errors
+    /// As [`open_read_only`](Log::open_read_only).
+    pub fn refresh(&self) -> Result<bool> {
+        self.inner().check_open()?;
+        self.inner().refresh(replay::Verdict::Peek)
+    }
+
+    /// What opening found and did.
+    #[must_use]
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.inner().report
+    }
+
+    /// The options it was opened with.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.inner().options
+    }
+
+    /// Commits what was submitted, makes all of it durable, leaves a clean checkpoint and gives
+    /// the directory free. Every later call on any handle fails with [`Error::Closed`]. Records
+    /// and readers that are held stay good for what they can already see.
+    ///
+    /// # Errors
+    /// What kept the log from being closed cleanly; it is closed all the same, and the next open
+    /// recovers it. Closing twice is no error.
+    pub fn close(&self) -> Result<()> {
+        self.shared.close()
+    }
+
+    fn inner(&self) -> &Arc<Inner> {
+        &self.shared.inner
+    }
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log")
+            .field("storage", &self.inner().home.storage.name())
+            .field("committed", &self.committed())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn close(&self) -> Result<()> {
+        let mut threads = self.threads.lock();
+        let outcome = match self.inner.follow {
+            Some(_) => Ok(false),
+            None => self.inner.stop_appending(),
+        };
+        self.inner.duty.stop();
+        self.inner.work.notify_all();
+        for thread in threads.drain(..) {
+            // A thread that panicked has poisoned the log already.
+            let _ = thread.join();
+        }
+        let outcome = outcome.and_then(|running| if running { self.inner.leave_clean() } else { Ok(()) });
+        self.inner.tail.lock().stopped = Some(Error::Closed);
+        *self.inner.lock.lock() = None;
+        self.inner.tail_moved.notify();
+        outcome
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Nobody is left to be told; the next open recovers what this could not finish.
+        let _ = self.close();
+    }
+}
+
+impl Inner {
+    /// For calls that write.
+    fn check_running(&self) -> Result<()> {
+        match &self.tail.lock().stopped {
+            Some(stopped) => Err(stopped.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// For calls that read: a poisoned log can still be read.
+    fn check_open(&self) -> Result<()> {
+        if self.duty.stopped() { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    fn segments(&self) -> Arc<Vec<Arc<Segment>>> {
+        Arc::clone(&self.segments.read())
+    }
+
+    fn push_segment(&self, segment: Arc<Segment>) {
+        let mut segments = self.segments.write();
+        let mut grown = Vec::with_capacity(segments.len() + 1);
+        grown.extend(segments.iter().filter(|held| held.base() < segment.base()).cloned());
+        if let Some(sealed) = grown.last() {
+            self.unindexed.lock().push(Arc::clone(sealed));
+        }
+        grown.push(segment);
+        *segments = Arc::new(grown);
+    }
+
+    /// Syncs every segment that holds something not yet durable, oldest first.
+    fn sync_all(&self) -> Result<()> {
+        let segments = self.segments();
+        for (k, segment) in segments.iter().enumerate() {
+            let upto = segment.end_seq() - 1;
+            if upto <= self.durable.load(Ordering::Acquire) {
+                continue;
+            }
+            self.counters.syncs.fetch_add(1, Ordering::Relaxed);
+            if let Err(error) = segment.opened()?.file.sync() {
+                return Err(self.poison(Error::io("sync", segment.name(), error)));
+            }
+            self.durable.fetch_max(upto, Ordering::AcqRel);
+            // It grew meanwhile: what follows it is not durable without the rest of it.
+            if segments.get(k + 1).is_some_and(|next| next.base() != upto + 1) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Acknowledges nothing any more.
+    fn poison(&self, error: Error) -> Error {
+        let mut tail = self.tail.lock();
+        tail.stopped = Some(error.poisoned());
+        // A leader tells its own group when it comes back and sees why the log stopped.
+        let next_seq = self.committed.load(Ordering::Acquire) + 1;
+        let told = if tail.leading { Vec::new() } else { tail.set_back(next_seq, &[]) };
+        drop(tail);
+        self.room.notify_all();
+        for (_, slot) in told {
+            slot.complete(Err(error.clone()));
+        }
+        error
+    }
+
+    /// Refuses new appends and commits what was submitted. False if the log was closed before.
+    fn stop_appending(&self) -> Result<bool> {
+        let barrier = {
+            let mut tail = self.tail.lock();
+            match &tail.stopped {
+                Some(Error::Closed) => return Ok(false),
+                Some(stopped) => return Err(stopped.clone()),
+                None => tail.stopped = Some(Error::Closed),
+            }
+            tail.stage_barrier()
+        };
+        self.room.notify_all();
+        self.lead_if_idle(&barrier);
+        barrier.wait()?;
+        Ok(true)
+    }
+
+    /// The last words of a log that is being closed.
+    fn leave_clean(&self) -> Result<()> {
+        self.sync_all()?;
+        let changed = self.committed.load(Ordering::Acquire) > 0
+            && (!self.report.clean || self.counters.groups.load(Ordering::Relaxed) > 0);
+        if changed {
+            self.witness();
+            self.checkpoint(true)?;
+        }
+        let active = self.writer.lock().active.take();
+        if let Some(active) = active {
+            // What was preallocated and is not needed goes back; readers look at less than this.
+            active.file.set_len(active.position).map_err(|e| Error::io("truncate", active.segment.name(), e))?;
+            self.unindexed.lock().push(active.segment);
+        }
+        self.index_sealed()
+    }
+
+    /// Whether the wait for more is over, one way or the other.
+    fn wait_for_more(&self, seen: u64, timeout: Option<Duration>) -> Result<bool> {
+        let more = || self.committed.load(Ordering::Acquire) > seen || self.duty.stopped();
+        match self.follow {
+            None => self.tail_moved.wait(timeout, more),
+            Some(_) => self.poll_for_more(timeout, more)?,
+        }
+        self.check_open()?;
+        Ok(self.committed.load(Ordering::Acquire) > seen)
+    }
+}

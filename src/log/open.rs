@@ -1,0 +1,196 @@
+//! Opening.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use parking_lot::{Condvar, Mutex, RwLock};
+
+use super::checkpoints::{self, Checkpoints};
+use super::commit::Writer;
+use super::directory::Survey;
+use super::recovery::{self, RecoveryReport};
+use super::replay::{Replay, Scan, Start, Verdict};
+use super::streams::Streams;
+use super::tail::{Group, Tail};
+use super::watch::{Signal, Watch};
+use super::{CheckpointSlot, Counters, Hints, Inner, Log, Shared, background, follow, spare};
+use crate::error::{Error, Result};
+use crate::format::DATA_START;
+use crate::ids::SeqId;
+use crate::options::Options;
+use crate::segment::scan::read_header;
+use crate::segment::{Home, Segment, names};
+use crate::storage::{Access, Storage, StorageLock};
+
+/// Everything known of a log before a frame behind the checkpoint was read.
+struct Found {
+    home: Arc<Home>,
+    survey: Survey,
+    checkpoints: Checkpoints,
+    start: Start,
+}
+
+fn find(options: &Options, storage: Arc<dyn Storage>) -> Result<Found> {
+    let survey = Survey::of(storage.as_ref())?;
+    let checkpoints = checkpoints::load(storage.as_ref(), |name| survey.checkpoints.iter().any(|n| n == name))?;
+    let log_id = match (&checkpoints.newest, survey.segments.first()) {
+        (Some(newest), _) => newest.head.log_id,
+        (None, Some(base)) => {
+            let name = names::segment(*base);
+            let file = storage.open(&name, Access::Read).map_err(|e| Error::io("open", &name, e))?;
+            read_header(file.as_ref(), &name)?.log_id
+        }
+        (None, None) => {
+            let mut id = [0; 16];
+            let (head, rest) = id.split_at_mut(8);
+            head.copy_from_slice(&storage.random().to_le_bytes());
+            rest.copy_from_slice(&storage.random().to_le_bytes());
+            id
+        }
+    };
+    let start = match &checkpoints.newest {
+        Some(newest) => {
+            survey.check_present(newest.segments())?;
+            Start {
+                base: newest.head.scan_base,
+                position: newest.head.scan_position,
+                next_seq: newest.head.next_seq,
+                last_micros: newest.head.last_micros,
+                durable: newest.head.next_seq.saturating_sub(1),
+                clean: newest.head.clean,
+            }
+        }
+        None => {
+            // Without a checkpoint all of the log is scanned, and that begins at 1.
+            if let Some(base) = survey.segments.first().filter(|base| **base != 1) {
+                survey.check_present([1].into_iter())?;
+                return Err(Error::corrupt(names::segment(*base), 0, "a log that begins at SeqId 1", base.to_string()));
+            }
+            Start { base: 1, position: DATA_START, next_seq: 1, last_micros: 0, durable: 0, clean: false }
+        }
+    };
+    let home = Arc::new(Home { storage, log_id, read_mode: options.read_mode });
+    Ok(Found { home, survey, checkpoints, start })
+}
+
+impl Log {
+    pub(crate) fn open_with(options: Options, storage: Arc<dyn Storage>) -> Result<Log> {
+        // Looked at before the lock file is made: what isn't ours is not touched.
+        Survey::of(storage.as_ref())?;
+        let lock = storage.lock()?;
+        let found = find(&options, Arc::clone(&storage))?;
+        let Found { home, survey, checkpoints, start } = found;
+        let table = checkpoints.newest.as_ref().map(|newest| newest.streams.clone()).unwrap_or_default();
+        let mut streams = Streams::new(table);
+        let mut replay =
+            Scan::new(&home, &survey.segments, Some(&mut streams), Verdict::Judge, start).run(start)?;
+        let mut report = RecoveryReport {
+            last_seq_id: SeqId(replay.next_seq - 1),
+            scanned_bytes: replay.bytes,
+            scanned_records: replay.records,
+            damaged_checkpoints: checkpoints.damaged.iter().map(ToString::to_string).collect(),
+            ..RecoveryReport::default()
+        };
+        let segments = recovery::settle(&home, &survey, &start, &mut replay, &mut report)?;
+        report.clean = (start.clean || survey.is_new()) && replay.records == 0 && report.torn.is_none();
+
+        let spare = survey.spare.then(|| spare::adopt(storage.as_ref(), options.segment_bytes)).flatten();
+        let tail = tail(&replay, streams, spare::first_capacity(spare.as_ref(), options.segment_bytes));
+        let generation = checkpoints.newest.as_ref().map_or(0, |newest| newest.head.generation);
+        let inner = build(options, home, report, tail, segments, &replay, &start, Some(lock));
+        *inner.spare.lock() = spare;
+        *inner.checkpoint_slot.lock() = CheckpointSlot { generation };
+        let inner = Arc::new(inner);
+        let threads = background::start(&inner)?;
+        Ok(Log { shared: Arc::new(Shared { inner, threads: Mutex::new(threads) }) })
+    }
+
+    pub(crate) fn open_read_only_with(options: Options, storage: Arc<dyn Storage>) -> Result<Log> {
+        let Found { home, survey, checkpoints, start } = find(&options, storage)?;
+        let table = checkpoints.newest.as_ref().map(|newest| newest.streams.clone()).unwrap_or_default();
+        let ends = survey.segments.iter().copied().take_while(|base| *base < start.base);
+        let ends: Vec<u64> = ends.collect();
+        let segments = ends
+            .iter()
+            .enumerate()
+            .map(|(k, base)| {
+                let end = ends.get(k + 1).copied().unwrap_or(start.base);
+                Arc::new(Segment::sealed(&home, *base, end))
+            })
+            .collect();
+        let replay = Scan::new(&home, &[], None, Verdict::Follow, start).run(start)?;
+        let report = RecoveryReport {
+            clean: start.clean,
+            damaged_checkpoints: checkpoints.damaged.iter().map(ToString::to_string).collect(),
+            ..RecoveryReport::default()
+        };
+        let mut tail = tail(&replay, Streams::new(table), options.segment_bytes);
+        tail.stopped = Some(Error::Invalid(
+            "the log was opened for reading only; open it for writing to append".into(),
+        ));
+        let mut inner = build(options, home, report, tail, segments, &replay, &start, None);
+        inner.follow = Some(Mutex::new(start));
+        inner.refresh(Verdict::Follow)?;
+        inner.report.last_seq_id = SeqId(inner.committed.load(std::sync::atomic::Ordering::Acquire));
+        Ok(Log { shared: Arc::new(Shared { inner: Arc::new(inner), threads: Mutex::new(Vec::new()) }) })
+    }
+}
+
+fn tail(replay: &Replay, streams: Streams, planned_capacity: u64) -> Tail {
+    Tail {
+        next_seq: replay.next_seq,
+        last_micros: replay.last_micros,
+        streams,
+        spot: None,
+        planned_capacity,
+        group: Group::default(),
+        idle: Group::default(),
+        queued_bytes: 0,
+        leading: false,
+        called: false,
+        unwitnessed: false,
+        setbacks: 0,
+        stopped: None,
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn build(
+    options: Options,
+    home: Arc<Home>,
+    report: RecoveryReport,
+    tail: Tail,
+    segments: Vec<Arc<Segment>>,
+    replay: &Replay,
+    start: &Start,
+    lock: Option<Box<dyn StorageLock>>,
+) -> Inner {
+    let table = tail.streams.table().clone();
+    Inner {
+        checkpoint_due: AtomicU64::new(options.checkpoint_bytes),
+        options,
+        home,
+        report,
+        tail: Mutex::new(tail),
+        room: Condvar::new(),
+        work: Condvar::new(),
+        writer: Mutex::new(Writer::default()),
+        segments: RwLock::new(Arc::new(segments)),
+        committed: AtomicU64::new(replay.next_seq - 1),
+        // After recovery nothing is in doubt any more.
+        durable: AtomicU64::new(replay.next_seq - 1),
+        tail_moved: Watch::default(),
+        spare: Mutex::new(None),
+        duty: Signal::default(),
+        checkpointing: Mutex::new(()),
+        checkpoint_slot: Mutex::new(CheckpointSlot::default()),
+        // Replayed bytes count: a log that crashes again and again still moves its checkpoint.
+        since_checkpoint: AtomicU64::new(replay.bytes),
+        hints: RwLock::new(Hints { table, next_seq: start.next_seq }),
+        unindexed: Mutex::new(Vec::new()),
+        counters: Counters::default(),
+        background_error: Mutex::new(None),
+        lock: Mutex::new(lock),
+        follow: follow::NOT,
+    }
+}

@@ -1,0 +1,76 @@
+//! The segment prepared ahead, so that a full one is followed without a wait.
+
+use std::sync::Arc;
+
+use super::Inner;
+use crate::error::{Error, Result};
+use crate::format::MIN_SEGMENT_BYTES;
+use crate::segment::names;
+use crate::storage::{Access, Storage, StorageFile};
+
+pub(super) const NAME: &str = names::SPARE;
+
+/// The first segment of a log that never had one: small, so that opening and small logs are cheap.
+const FIRST_BYTES: u64 = 1 << 20;
+/// Each next segment may be this much larger, up to the size asked for.
+const GROWTH: u64 = 4;
+
+/// A file of zeros that carries no name of a segment yet.
+#[derive(Debug)]
+pub(super) struct Spare {
+    file: Arc<dyn StorageFile>,
+    capacity: u64,
+}
+
+/// The spare that an earlier life left, if it is of use.
+pub(super) fn adopt(storage: &dyn Storage, segment_bytes: u64) -> Option<Spare> {
+    let file = storage.open(NAME, Access::Write).ok()?;
+    let capacity = file.size().ok()?;
+    (MIN_SEGMENT_BYTES..=segment_bytes).contains(&capacity).then_some(Spare { file, capacity })
+}
+
+/// Capacity of the first segment of this life.
+pub(super) fn first_capacity(spare: Option<&Spare>, segment_bytes: u64) -> u64 {
+    spare.map_or(FIRST_BYTES.min(segment_bytes), |spare| spare.capacity)
+}
+
+pub(super) fn capacity_after(capacity: u64, segment_bytes: u64) -> u64 {
+    capacity.saturating_mul(GROWTH).clamp(MIN_SEGMENT_BYTES, segment_bytes)
+}
+
+/// Makes a file of zeros named [`NAME`], durable but for its name.
+fn make(storage: &dyn Storage, capacity: u64) -> Result<Spare> {
+    let temporary = names::temporary(NAME);
+    let made = storage
+        .create(&temporary, capacity)
+        .map_err(|e| Error::io("create", &temporary, e))
+        .and_then(|file| {
+            file.sync().map_err(|e| Error::io("sync", &temporary, e))?;
+            storage.rename(&temporary, NAME).map_err(|e| Error::io("rename", &temporary, e))?;
+            Ok(Spare { file, capacity })
+        });
+    if made.is_err() {
+        // Gives back what a full disk had left; a failure to do so is the same failure again.
+        let _ = storage.remove(&temporary);
+    }
+    made
+}
+
+/// A spare of at least `capacity` bytes, made now if none is ready.
+pub(super) fn take(inner: &Inner, capacity: u64) -> Result<Arc<dyn StorageFile>> {
+    let mut slot = inner.spare.lock();
+    let spare = match slot.take().filter(|spare| spare.capacity >= capacity) {
+        Some(spare) => spare,
+        None => make(inner.home.storage.as_ref(), capacity)?,
+    };
+    Ok(spare.file)
+}
+
+/// Makes the next spare, if there is none.
+pub(super) fn prepare(inner: &Inner, capacity: u64) -> Result<()> {
+    let mut slot = inner.spare.lock();
+    if slot.is_none() {
+        *slot = Some(make(inner.home.storage.as_ref(), capacity)?);
+    }
+    Ok(())
+}

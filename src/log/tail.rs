@@ -1,0 +1,209 @@
+//! Batches that have their numbers and wait to be written: what the log's one lock protects.
+
+use std::sync::Arc;
+
+use super::pending::{Appended, Slot};
+use super::streams::Streams;
+use crate::batch::Batch;
+use crate::error::{Error, Result};
+use crate::format::DATA_START;
+use crate::format::frame::{self, FrameHeader, Kind};
+use crate::ids::{LogOffset, SeqId, StreamId};
+
+/// Frames that will be written together, and who waits for them.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    /// Whole frames, one behind the other.
+    pub(super) bytes: Vec<u8>,
+    /// Where in `bytes` a new segment begins.
+    pub(super) rolls: Vec<Roll>,
+    /// Who waits, and for which SeqId; ascending.
+    pub(super) slots: Vec<(u64, Arc<Slot>)>,
+    /// The SeqId after the last one in the group.
+    pub(super) next_seq: u64,
+    pub(super) records: u64,
+}
+
+impl Group {
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.slots.is_empty()
+    }
+
+    /// Empties the group and keeps its memory, unless an unusual burst made it large.
+    pub(super) fn clear(&mut self) {
+        const KEEP: usize = 8 << 20;
+        self.bytes.clear();
+        self.bytes.shrink_to(KEEP);
+        self.rolls.clear();
+        self.slots.clear();
+        self.records = 0;
+    }
+}
+
+/// A segment to be begun in the middle of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Roll {
+    /// The first byte of the group that goes into it.
+    pub(super) at: usize,
+    pub(super) base: u64,
+    pub(super) salt: u32,
+    pub(super) capacity: u64,
+    pub(super) unix_micros: i64,
+}
+
+/// Where the next frame goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spot {
+    pub(super) base: u64,
+    pub(super) salt: u32,
+    pub(super) position: u64,
+    pub(super) capacity: u64,
+}
+
+/// `committed < next_seq` at all times; what lies between is in a group.
+#[derive(Debug)]
+pub(super) struct Tail {
+    pub(super) next_seq: u64,
+    pub(super) last_micros: i64,
+    pub(super) streams: Streams,
+    /// `None` before the first append of this life and after a failed write: the next frame
+    /// begins a segment.
+    pub(super) spot: Option<Spot>,
+    /// Capacity of the next segment.
+    pub(super) planned_capacity: u64,
+    pub(super) group: Group,
+    /// A group's memory, to be used again.
+    pub(super) idle: Group,
+    /// Bytes in `group` and in the one being written.
+    pub(super) queued_bytes: u64,
+    /// Somebody is writing a group.
+    pub(super) leading: bool,
+    /// The committer was told that there is work.
+    pub(super) called: bool,
+    /// Frames were written since the last witness.
+    pub(super) unwitnessed: bool,
+    /// Times uncommitted numbers were taken back.
+    pub(super) setbacks: u64,
+    /// Why nothing may be appended any more.
+    pub(super) stopped: Option<Error>,
+}
+
+impl Tail {
+    /// Gives a batch its numbers and puts it into the group. Limits were checked.
+    pub(super) fn stage(
+        &mut self,
+        stream: StreamId,
+        batch: &Batch,
+        committed_when_written: bool,
+        durable_upto: u64,
+        now_micros: i64,
+        random: impl FnOnce() -> u32,
+    ) -> Result<(Appended, Arc<Slot>)> {
+        let count = batch.len() as u64;
+        let first_log_offset = self.streams.next_log_offset(stream.as_bytes());
+        let last = self.next_seq.checked_add(count - 1).filter(|last| *last <= SeqId::MAX.0);
+        if last.is_none() || first_log_offset.checked_add(count).is_none_or(|next| next > SeqId::MAX.0) {
+            return Err(Error::Exhausted);
+        }
+        let header = FrameHeader {
+            kind: Kind::Batch,
+            committed_when_written,
+            count: batch.len() as u32,
+            body_bytes: batch.body().len() as u32,
+            first_seq: self.next_seq,
+            durable_upto: durable_upto.min(self.next_seq - 1),
+            stream: *stream.as_bytes(),
+            first_log_offset,
+            // The clock may step back, timestamps do not.
+            unix_micros: now_micros.max(self.last_micros),
+        };
+        self.last_micros = header.unix_micros;
+        let spot = self.spot_for(batch.frame_bytes() as u64, random);
+        header.encode_into(batch.table(), frame::seed(spot.salt, spot.position), &mut self.group.bytes);
+        self.group.bytes.extend_from_slice(batch.body());
+        self.queued_bytes += batch.frame_bytes() as u64;
+
+        self.streams.advance(stream.as_bytes(), first_log_offset, self.next_seq, count);
+        let appended = Appended {
+            first_seq_id: SeqId(self.next_seq),
+            first_log_offset: LogOffset(first_log_offset),
+            count: header.count,
+        };
+        self.next_seq += count;
+        self.group.next_seq = self.next_seq;
+        self.group.records += count;
+        let slot = Arc::new(Slot::new());
+        self.group.slots.push((self.next_seq - 1, Arc::clone(&slot)));
+        Ok((appended, slot))
+    }
+
+    /// Puts a witness into the group, if the segment has room for one: it is a help, not a must.
+    pub(super) fn stage_witness(&mut self, now_micros: i64) -> bool {
+        let header = FrameHeader::witness(self.next_seq, now_micros.max(self.last_micros));
+        let Some(spot) = self.spot.as_mut().filter(|s| s.position + header.frame_bytes() <= s.capacity) else {
+            return false;
+        };
+        header.encode_into(&[], frame::seed(spot.salt, spot.position), &mut self.group.bytes);
+        spot.position += header.frame_bytes();
+        self.queued_bytes += header.frame_bytes();
+        self.group.next_seq = self.next_seq;
+        true
+    }
+
+    /// Somebody to be told when everything staged so far is committed.
+    pub(super) fn stage_barrier(&mut self) -> Arc<Slot> {
+        let slot = Arc::new(Slot::new());
+        self.group.slots.push((self.next_seq - 1, Arc::clone(&slot)));
+        self.group.next_seq = self.next_seq;
+        slot
+    }
+
+    /// The spot for a frame of `len` bytes, taken.
+    fn spot_for(&mut self, len: u64, random: impl FnOnce() -> u32) -> Spot {
+        if let Some(spot) = self.spot.as_mut().filter(|spot| spot.position + len <= spot.capacity) {
+            let taken = *spot;
+            spot.position += len;
+            return taken;
+        }
+        let roll = Roll {
+            at: self.group.bytes.len(),
+            base: self.next_seq,
+            salt: random(),
+            capacity: self.planned_capacity.max(DATA_START + len),
+            unix_micros: self.last_micros,
+        };
+        self.group.rolls.push(roll);
+        let taken = Spot { base: roll.base, salt: roll.salt, position: DATA_START, capacity: roll.capacity };
+        self.spot = Some(Spot { position: DATA_START + len, ..taken });
+        taken
+    }
+
+    /// Takes the group to be written.
+    pub(super) fn take_group(&mut self) -> Group {
+        std::mem::replace(&mut self.group, std::mem::take(&mut self.idle))
+    }
+
+    /// Forgets everything staged that is not committed: its numbers will be given out again,
+    /// in a new segment. `failed` is the part of the group that was being written. Returns who
+    /// has to be told.
+    pub(super) fn set_back(&mut self, next_seq: u64, failed: &[u8]) -> Vec<(u64, Arc<Slot>)> {
+        let staged = std::mem::take(&mut self.group);
+        let mut frames = Vec::new();
+        for mut bytes in [failed, staged.bytes.as_slice()] {
+            while let Ok(header) = FrameHeader::peek(bytes, bytes.len() as u64) {
+                if header.kind == Kind::Batch {
+                    frames.push((header.stream, header.first_log_offset));
+                }
+                bytes = bytes.get(header.frame_bytes() as usize..).unwrap_or_default();
+            }
+        }
+        for (stream, first_log_offset) in frames.into_iter().rev() {
+            self.streams.take_back(&stream, first_log_offset);
+        }
+        self.queued_bytes = self.queued_bytes.saturating_sub(staged.bytes.len() as u64);
+        self.next_seq = next_seq;
+        self.spot = None;
+        self.setbacks += 1;
+        staged.slots
+    }
+}

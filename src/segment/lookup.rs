@@ -1,0 +1,223 @@
+//! Finding frames in a segment, by SeqId and by stream.
+
+use bytes::Bytes;
+
+use super::memory_index::MemoryIndex;
+use super::view::Frame;
+use super::{Opened, Segment, View, names};
+use crate::error::{Error, Result};
+use crate::format::DATA_START;
+use crate::format::index::{self, Identity, Index, Place, partition};
+use crate::storage::{Access, read_full};
+
+/// What is known of where things are in a segment.
+#[derive(Debug)]
+pub(crate) enum SegmentIndex {
+    /// Sealed, and nobody has asked yet.
+    Unread,
+    /// In its file, checked.
+    Stored(Index),
+    /// Followed from the frames so far.
+    Built(MemoryIndex),
+}
+
+impl SegmentIndex {
+    /// The last place known at or before the SeqId that is `delta` after the segment's base.
+    fn place_at(&self, delta: u64) -> Option<Place> {
+        let delta = u32::try_from(delta).unwrap_or(u32::MAX);
+        match self {
+            SegmentIndex::Unread => None,
+            SegmentIndex::Stored(index) => index.place_at(delta),
+            SegmentIndex::Built(index) => index.place_at(delta),
+        }
+    }
+}
+
+/// Positions of one stream's frames, in order: a bounded piece of what the segment holds.
+pub(crate) type StreamFrames = std::collections::VecDeque<u64>;
+
+/// The most positions handed out at once.
+const PIECE: usize = 512;
+
+impl Segment {
+    /// Runs `look` on an index that covers everything committed at the time of the call.
+    fn with_index<T>(&self, look: impl FnOnce(&SegmentIndex) -> T) -> Result<T> {
+        let end = self.end_seq();
+        {
+            let index = self.index.read();
+            let covers = match &*index {
+                SegmentIndex::Unread => false,
+                SegmentIndex::Stored(_) => true,
+                SegmentIndex::Built(built) => built.next_seq >= end,
+            };
+            if covers {
+                return Ok(look(&index));
+            }
+        }
+        let mut index = self.index.write();
+        self.bring_up(&mut index, end)?;
+        Ok(look(&index))
+    }
+
+    fn bring_up(&self, index: &mut SegmentIndex, end: u64) -> Result<()> {
+        if matches!(index, SegmentIndex::Unread) {
+            *index = match self.stored_index()? {
+                Some(stored) => SegmentIndex::Stored(stored),
+                None => SegmentIndex::Built(MemoryIndex::new(self.base)),
+            };
+        }
+        if let SegmentIndex::Built(built) = index {
+            self.follow(built, end)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the frames from where `index` stands up to SeqId `end`. Damage is stepped over: who
+    /// reads the records it hit gets the error.
+    fn follow(&self, index: &mut MemoryIndex, end: u64) -> Result<()> {
+        let mut view = View::default();
+        while index.next_seq < end {
+            let frame = match self.frame_at(&mut view, index.next_position)? {
+                Ok(frame) if frame.header.first_seq >= index.next_seq => Some(frame),
+                _ => self.frame_after_damage(&mut view, index.next_position + 8, index.next_seq)?,
+            };
+            match frame {
+                Some(frame) => index.add(frame.position, &frame.header),
+                None => {
+                    index.next_seq = end;
+                    index.next_position = self.limit(self.opened()?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The index file, if there is a good one. A bad one is no error: it is made from the segment.
+    fn stored_index(&self) -> Result<Option<Index>> {
+        let name = names::index(self.base);
+        let Ok(file) = self.home.storage.open(&name, Access::Read) else {
+            return Ok(None);
+        };
+        let size = file.size().map_err(|e| Error::io("stat", &name, e))?;
+        let bytes = match file.map(size) {
+            Ok(Some(mapping)) => mapping.window(0, mapping.len()),
+            _ => {
+                let mut bytes = vec![0; size as usize];
+                let n = read_full(file.as_ref(), &mut bytes, 0).map_err(|e| Error::io("read", &name, e))?;
+                bytes.truncate(n);
+                Bytes::from(bytes)
+            }
+        };
+        let opened = self.opened()?;
+        Ok(Index::decode(&bytes).ok().filter(|index| {
+            let expected = self.identity(opened, index.identity.data_end);
+            index.identity == expected
+        }))
+    }
+
+    fn identity(&self, opened: &Opened, data_end: u64) -> Identity {
+        Identity {
+            log_id: self.home.log_id,
+            base: self.base,
+            end: self.end_seq(),
+            data_end,
+            salt: opened.header.salt,
+        }
+    }
+
+    /// Writes the index of a sealed segment to its file, and reads from there from now on.
+    pub(crate) fn store_index(&self) -> Result<()> {
+        let mut slot = self.index.write();
+        self.bring_up(&mut slot, self.end_seq())?;
+        let SegmentIndex::Built(built) = &*slot else {
+            return Ok(());
+        };
+        let identity = self.identity(self.opened()?, built.next_position);
+        let bytes = index::encode(&identity, built.places(), &built.sorted_runs());
+        let name = names::index(self.base);
+        let temporary = names::temporary(&name);
+        let storage = &self.home.storage;
+        let file = storage.create(&temporary, bytes.len() as u64).map_err(|e| Error::io("create", &temporary, e))?;
+        file.write_at(&bytes, 0).map_err(|e| Error::io("write", &temporary, e))?;
+        file.sync().map_err(|e| Error::io("sync", &temporary, e))?;
+        // The directory need not be synced: a segment without its index only costs time.
+        storage.rename(&temporary, &name).map_err(|e| Error::io("rename", &temporary, e))?;
+        drop(bytes);
+        if let Some(stored) = self.stored_index()? {
+            *slot = SegmentIndex::Stored(stored);
+        }
+        Ok(())
+    }
+
+    /// The frame that holds committed SeqId `seq`, which lies in `base..end_seq`.
+    ///
+    /// # Errors
+    /// Corruption if the frame is damaged or missing, `Gone` if it was cut out on purpose.
+    pub(crate) fn frame_of(&self, view: &mut View, seq: u64) -> Result<Frame> {
+        let place = self.with_index(|index| index.place_at(seq.saturating_sub(self.base)))?;
+        let mut position = place.map_or(DATA_START, Place::position);
+        let mut due = self.base;
+        loop {
+            let (frame, damage) = match self.frame_at(view, position)? {
+                Ok(frame) => (Some(frame), None),
+                Err(invalid) => (self.frame_after_damage(view, position + 8, due)?, Some(invalid)),
+            };
+            match frame {
+                Some(frame) if frame.header.next_seq() <= seq => {
+                    position = frame.position + frame.header.frame_bytes();
+                    due = frame.header.next_seq();
+                }
+                Some(frame) if frame.header.first_seq <= seq => return Ok(frame),
+                later => return Err(self.missing(seq, position, damage, later.as_ref())),
+            }
+        }
+    }
+
+    /// Why SeqId `seq` is not where it was due.
+    pub(crate) fn missing(
+        &self,
+        seq: u64,
+        position: u64,
+        damage: Option<crate::format::Invalid>,
+        later: Option<&Frame>,
+    ) -> Error {
+        let next = later.map_or(self.end_seq(), |frame| frame.header.first_seq);
+        match damage {
+            Some(invalid) => invalid.in_file(&self.name, position),
+            None if self.opened().is_ok_and(|opened| opened.header.rewritten) => {
+                Error::Gone { first: crate::SeqId(seq), next: crate::SeqId(next) }
+            }
+            None => Error::corrupt(&self.name, position, format!("SeqId {seq}"), format!("SeqId {next}")),
+        }
+    }
+
+    /// Positions of the frames of `stream` that come after position `after` and may hold
+    /// `log_offset` or later ones.
+    pub(crate) fn stream_frames(&self, stream: &[u8; 16], log_offset: u64, after: u64) -> Result<StreamFrames> {
+        self.with_index(|index| match index {
+            SegmentIndex::Unread => StreamFrames::new(),
+            SegmentIndex::Stored(index) => index.run(stream).map_or_else(StreamFrames::new, |run| {
+                let first = run.frame_holding(log_offset).unwrap_or(0);
+                let first = first.max(partition(run.len(), |k| run.frame(k).is_some_and(|p| p.position() <= after)));
+                (first..run.len()).take(PIECE).filter_map(|k| run.frame(k)).map(Place::position).collect()
+            }),
+            SegmentIndex::Built(index) => index.run(stream).map_or_else(StreamFrames::new, |(base, frames)| {
+                let delta = u32::try_from(log_offset.saturating_sub(base)).unwrap_or(u32::MAX);
+                let first = frames.partition_point(|place| place.delta <= delta).saturating_sub(1);
+                let first = first.max(frames.partition_point(|place| place.position() <= after));
+                frames.iter().skip(first).take(PIECE).map(|place| place.position()).collect()
+            }),
+        })
+    }
+
+    /// Streams in this segment and how many frames each has.
+    pub(crate) fn streams(&self) -> Result<Vec<([u8; 16], u64)>> {
+        self.with_index(|index| match index {
+            SegmentIndex::Unread => Vec::new(),
+            SegmentIndex::Stored(index) => index.runs().map(|(id, run)| (id, run.len() as u64)).collect(),
+            SegmentIndex::Built(index) => {
+                index.sorted_runs().into_iter().map(|run| (run.stream, run.frames.len() as u64)).collect()
+            }
+        })
+    }
+}

@@ -1,0 +1,108 @@
+//! Frames of one segment, read with positioned reads: a bad sector is an error here, where a
+//! map would end the process.
+
+use crate::error::{Error, Result};
+use crate::format::frame::{self, FrameHeader};
+use crate::format::segment_header::SegmentHeader;
+use crate::format::{ALIGNMENT, DATA_START, FRAME_HEADER_BYTES, Invalid, SEGMENT_HEADER_BYTES};
+use crate::storage::{StorageFile, read_full};
+
+const CHUNK: u64 = 256 << 10;
+
+/// Reads and checks the header of a segment.
+pub(crate) fn read_header(file: &dyn StorageFile, name: &str) -> Result<SegmentHeader> {
+    let mut bytes = [0u8; SEGMENT_HEADER_BYTES];
+    let n = read_full(file, &mut bytes, 0).map_err(|e| Error::io("read", name, e))?;
+    SegmentHeader::decode(bytes.get(..n).unwrap_or_default()).map_err(|e| e.in_file(name))
+}
+
+/// A window that slides over a segment's file.
+#[derive(Debug)]
+pub(crate) struct Scanner<'a> {
+    file: &'a dyn StorageFile,
+    name: &'a str,
+    salt: u32,
+    size: u64,
+    buffer: Vec<u8>,
+    start: u64,
+}
+
+impl<'a> Scanner<'a> {
+    pub(crate) fn new(file: &'a dyn StorageFile, name: &'a str, salt: u32) -> Result<Self> {
+        let size = file.size().map_err(|e| Error::io("stat", name, e))?;
+        Ok(Scanner { file, name, salt, size, buffer: Vec::new(), start: 0 })
+    }
+
+    pub(crate) fn salt(&self) -> u32 {
+        self.salt
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Up to `len` bytes from `position`; fewer at the end of the file.
+    pub(crate) fn bytes(&mut self, position: u64, len: u64) -> Result<&[u8]> {
+        let len = len.min(self.size.saturating_sub(position));
+        let held = self.start + self.buffer.len() as u64;
+        if position < self.start || position + len > held {
+            let want = len.max(CHUNK).min(self.size.saturating_sub(position));
+            self.buffer.resize(want as usize, 0);
+            let n = read_full(self.file, &mut self.buffer, position).map_err(|e| Error::io("read", self.name, e))?;
+            self.buffer.truncate(n);
+            self.start = position;
+        }
+        let from = (position - self.start) as usize;
+        let to = self.buffer.len().min(from + len as usize);
+        Ok(self.buffer.get(from..to).unwrap_or_default())
+    }
+
+    /// The frame at `position`, every checksum verified, or why there is none.
+    pub(crate) fn frame_at(&mut self, position: u64) -> Result<Result<FrameHeader, Invalid>> {
+        let remaining = self.size.saturating_sub(position);
+        let seed = frame::seed(self.salt, position);
+        let header = match FrameHeader::peek(self.bytes(position, FRAME_HEADER_BYTES as u64)?, remaining) {
+            Ok(header) => header,
+            Err(invalid) => return Ok(Err(invalid)),
+        };
+        // Header and table first: a frame's length is believed only once its checksum holds.
+        if let Err(invalid) = header.verify(self.bytes(position, header.head_bytes() as u64)?, seed) {
+            return Ok(Err(invalid));
+        }
+        let whole = self.bytes(position, header.frame_bytes())?;
+        let (head, body) = whole.split_at(header.head_bytes().min(whole.len()));
+        let table = head.get(FRAME_HEADER_BYTES..).unwrap_or_default();
+        Ok(match frame::verify_body(table, body) {
+            Ok(()) => Ok(header),
+            Err(mut invalid) => {
+                invalid.at += header.head_bytes() as u64;
+                Err(invalid)
+            }
+        })
+    }
+
+    /// The bytes of a frame that [`frame_at`](Self::frame_at) found valid.
+    pub(crate) fn frame_content(&mut self, position: u64, header: &FrameHeader) -> Result<&[u8]> {
+        self.bytes(position, header.frame_bytes())
+    }
+
+    /// The first valid frame at or after `from` that `accept` takes. Costs a look at every
+    /// eighth byte, so it is for damaged files only.
+    pub(crate) fn next_valid(
+        &mut self,
+        from: u64,
+        mut accept: impl FnMut(&FrameHeader) -> bool,
+    ) -> Result<Option<(u64, FrameHeader)>> {
+        let mut position = from.max(DATA_START).next_multiple_of(ALIGNMENT);
+        while position + FRAME_HEADER_BYTES as u64 <= self.size {
+            let remaining = self.size - position;
+            let likely = FrameHeader::peek(self.bytes(position, FRAME_HEADER_BYTES as u64)?, remaining)
+                .is_ok_and(|header| accept(&header));
+            if likely && let Ok(header) = self.frame_at(position)? {
+                return Ok(Some((position, header)));
+            }
+            position += ALIGNMENT;
+        }
+        Ok(None)
+    }
+}

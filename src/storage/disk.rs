@@ -1,0 +1,270 @@
+//! A real directory.
+
+#![allow(unsafe_code)]
+
+use std::any::Any;
+use std::collections::hash_map::RandomState;
+use std::fs::{self, File, TryLockError};
+use std::hash::{BuildHasher, Hasher};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use memmap2::{MmapOptions, MmapRaw};
+
+use super::{Access, DirectoryEntry, Mapping, Storage, StorageFile, StorageLock};
+use crate::error::{Error, Result};
+
+const LOCK_NAME: &str = "LOCK";
+/// Zeros are written in pieces of this size: later commits are single writes, for which large
+/// pieces measured best.
+const ZEROS: usize = 1 << 20;
+
+/// File systems that keep the blocks of a preallocated file: a store through a map can't fail
+/// there for want of room. Others (btrfs, zfs) copy on write, so they are never stored to.
+const KEEPS_BLOCKS: [u32; 4] = [
+    0xEF53,      // ext2, ext3, ext4
+    0x5846_5342, // xfs
+    0x0102_1994, // tmpfs
+    0xF2F5_2010, // f2fs
+];
+
+/// A directory of the file system.
+#[derive(Debug)]
+pub struct DiskStorage {
+    directory: PathBuf,
+    handle: File,
+    store_through_map: bool,
+}
+
+impl DiskStorage {
+    /// The directory, made if it isn't there.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with the system's reason.
+    pub fn create(directory: &Path) -> Result<Self> {
+        let shown = directory.display().to_string();
+        let missing: Vec<&Path> = directory.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists()).collect();
+        fs::create_dir_all(directory).map_err(|e| Error::io("create directory", &shown, e))?;
+        // A new directory is durable once its parent is synced.
+        for new in missing {
+            let parent = match new.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent,
+                _ => Path::new("."),
+            };
+            File::open(parent)
+                .and_then(|parent| parent.sync_all())
+                .map_err(|e| Error::io("sync directory", parent.display().to_string(), e))?;
+        }
+        Self::existing(directory)
+    }
+
+    /// The directory, which must be there.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with the system's reason.
+    pub fn existing(directory: &Path) -> Result<Self> {
+        let shown = directory.display().to_string();
+        let handle = File::open(directory).map_err(|e| Error::io("open directory", &shown, e))?;
+        let kind = handle.metadata().map_err(|e| Error::io("stat", &shown, e))?;
+        if !kind.is_dir() {
+            return Err(Error::NotALog { directory: shown, found: "a file".into() });
+        }
+        let store_through_map = rustix::fs::fstatfs(&handle)
+            .is_ok_and(|stat| KEEPS_BLOCKS.contains(&(stat.f_type as u32)));
+        Ok(DiskStorage { directory: directory.to_owned(), handle, store_through_map })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+}
+
+impl Storage for DiskStorage {
+    fn name(&self) -> String {
+        self.directory.display().to_string()
+    }
+
+    fn lock(&self) -> Result<Box<dyn StorageLock>> {
+        let path = self.path(LOCK_NAME);
+        let io = |operation, e| Error::io(operation, path.display().to_string(), e);
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|e| io("open", e))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let _ = file.take(32).read_to_string(&mut text);
+                return Err(Error::Locked { directory: self.name(), pid: text.trim().parse().ok() });
+            }
+            Err(TryLockError::Error(e)) => return Err(io("lock", e)),
+        }
+        let pid = std::process::id();
+        file.set_len(0).and_then(|()| writeln!(file, "{pid}")).map_err(|e| io("write", e))?;
+        Ok(Box::new(DiskLock { _file: file, pid }))
+    }
+
+    fn list(&self) -> io::Result<Vec<DirectoryEntry>> {
+        fs::read_dir(&self.directory)?
+            .map(|entry| {
+                let entry = entry?;
+                Ok(DirectoryEntry {
+                    name: entry.file_name().to_string_lossy().into_owned(),
+                    is_file: entry.file_type()?.is_file(),
+                })
+            })
+            .collect()
+    }
+
+    fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn StorageFile>> {
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(self.path(name))?;
+        let zeros = vec![0u8; ZEROS.min(len as usize)];
+        let mut position = 0;
+        while position < len {
+            let piece = zeros.get(..(len - position).min(ZEROS as u64) as usize).unwrap_or(&zeros);
+            file.write_all_at(piece, position)?;
+            position += piece.len() as u64;
+        }
+        Ok(Arc::new(DiskFile::new(file, self.store_through_map)))
+    }
+
+    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn StorageFile>> {
+        let path = self.path(name);
+        let kind = fs::symlink_metadata(&path)?.file_type();
+        if !kind.is_file() {
+            let found = if kind.is_dir() { "a directory" } else { "a link or special file" };
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("expected a regular file, found {found}")));
+        }
+        let file = File::options().read(true).write(access == Access::Write).open(path)?;
+        Ok(Arc::new(DiskFile::new(file, self.store_through_map && access == Access::Write)))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path(from), self.path(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path(name))
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.handle.sync_all()
+    }
+
+    fn unix_micros(&self) -> i64 {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    fn random(&self) -> u64 {
+        // The standard library seeds each state from the system's source of randomness.
+        let mut hasher = RandomState::new().build_hasher();
+        hasher.write_i64(self.unix_micros());
+        hasher.write_u32(std::process::id());
+        hasher.finish()
+    }
+}
+
+/// The system drops the lock with the file, however the process ends.
+#[derive(Debug)]
+struct DiskLock {
+    _file: File,
+    pid: u32,
+}
+
+impl StorageLock for DiskLock {
+    fn held_here(&self) -> bool {
+        std::process::id() == self.pid
+    }
+
+    fn holder(&self) -> u32 {
+        self.pid
+    }
+}
+
+#[derive(Debug)]
+struct DiskFile {
+    file: File,
+    store_through_map: bool,
+    /// Made at the first small store.
+    stores: OnceLock<MmapRaw>,
+}
+
+impl DiskFile {
+    fn new(file: File, store_through_map: bool) -> Self {
+        DiskFile { file, store_through_map, stores: OnceLock::new() }
+    }
+}
+
+impl StorageFile for DiskFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, position)
+    }
+
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, position)
+    }
+
+    fn store_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        if !self.store_through_map {
+            return self.write_at(bytes, position);
+        }
+        let map = match self.stores.get() {
+            Some(map) => map,
+            None => {
+                let map = MmapOptions::new().map_raw(&self.file)?;
+                self.stores.get_or_init(|| map)
+            }
+        };
+        let end = position.checked_add(bytes.len() as u64);
+        if !end.is_some_and(|end| end <= map.len() as u64) {
+            return self.write_at(bytes, position);
+        }
+        // SAFETY: the range lies inside the map, whose blocks were written when the file was
+        // made and which is never cut while it is written to. Nobody reads these bytes yet:
+        // readers see a range only after the commit that follows this call.
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), map.as_mut_ptr().add(position as usize), bytes.len());
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn map(&self, len: u64) -> io::Result<Option<Mapping>> {
+        let size = self.size()?;
+        if len > size {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                format!("expected at least {len} bytes to map, found {size}"),
+            ));
+        }
+        if len == 0 {
+            return Ok(None);
+        }
+        // Raw, because the file may still be written to beyond what readers look at.
+        let map = MmapOptions::new().len(len as usize).map_raw_read_only(&self.file)?;
+        let (base, len) = (map.as_ptr(), map.len());
+        let owner: Arc<dyn Any + Send + Sync> = Arc::new(map);
+        // SAFETY: `owner` is the map itself; its address does not change when the Arc moves.
+        Ok(Some(unsafe { Mapping::new(base, len, owner) }))
+    }
+}

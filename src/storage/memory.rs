@@ -1,0 +1,218 @@
+//! A directory in memory: for ephemeral logs, and for tools that can't see through a real map.
+
+#![allow(unsafe_code)]
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::{Access, DirectoryEntry, Mapping, Storage, StorageFile, StorageLock};
+use crate::error::{Error, Result};
+
+/// Files that live as long as the value; clones show the same files.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStorage {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    files: Mutex<BTreeMap<String, Arc<MemoryFile>>>,
+    locked: Arc<AtomicBool>,
+    clock: AtomicI64,
+    random: AtomicU64,
+}
+
+impl MemoryStorage {
+    /// An empty directory.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+fn not_found(name: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, format!("no file {name}"))
+}
+
+impl Storage for MemoryStorage {
+    fn name(&self) -> String {
+        "memory".into()
+    }
+
+    fn lock(&self) -> Result<Box<dyn StorageLock>> {
+        if self.shared.locked.swap(true, Ordering::AcqRel) {
+            return Err(Error::Locked { directory: self.name(), pid: Some(std::process::id()) });
+        }
+        Ok(Box::new(MemoryLock { locked: Arc::clone(&self.shared.locked) }))
+    }
+
+    fn list(&self) -> io::Result<Vec<DirectoryEntry>> {
+        let files = self.shared.files.lock();
+        Ok(files.keys().map(|name| DirectoryEntry { name: name.clone(), is_file: true }).collect())
+    }
+
+    fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn StorageFile>> {
+        let file = Arc::new(MemoryFile { content: RwLock::new(Content::zeros(len)?) });
+        self.shared.files.lock().insert(name.to_owned(), Arc::clone(&file));
+        Ok(file)
+    }
+
+    fn open(&self, name: &str, _access: Access) -> io::Result<Arc<dyn StorageFile>> {
+        let file = self.shared.files.lock().get(name).cloned().ok_or_else(|| not_found(name))?;
+        Ok(file)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut files = self.shared.files.lock();
+        let file = files.remove(from).ok_or_else(|| not_found(from))?;
+        files.insert(to.to_owned(), file);
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.shared.files.lock().remove(name).map(drop).ok_or_else(|| not_found(name))
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn unix_micros(&self) -> i64 {
+        self.shared.clock.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn random(&self) -> u64 {
+        // Weyl sequence through a 64-bit mixer: enough to tell two uses of a file apart.
+        let mut x = self.shared.random.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
+        x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        x ^ (x >> 31)
+    }
+}
+
+#[derive(Debug)]
+struct MemoryLock {
+    locked: Arc<AtomicBool>,
+}
+
+impl StorageLock for MemoryLock {
+    fn held_here(&self) -> bool {
+        true
+    }
+
+    fn holder(&self) -> u32 {
+        std::process::id()
+    }
+}
+
+impl Drop for MemoryLock {
+    fn drop(&mut self) {
+        self.locked.store(false, Ordering::Release);
+    }
+}
+
+/// Positioned reads and writes exclude each other here; windows of a mapping read without a
+/// lock, but only bytes that nobody writes any more.
+#[derive(Debug)]
+struct MemoryFile {
+    content: RwLock<Content>,
+}
+
+#[derive(Debug)]
+struct Content {
+    buffer: Arc<Buffer>,
+    len: usize,
+}
+
+impl Content {
+    fn zeros(len: u64) -> io::Result<Self> {
+        let len = usize::try_from(len).map_err(io::Error::other)?;
+        let mut zeros = Vec::new();
+        zeros.try_reserve_exact(len).map_err(|e| io::Error::new(io::ErrorKind::StorageFull, e))?;
+        zeros.resize(len, 0u8);
+        Ok(Content { buffer: Arc::new(Buffer::new(zeros)), len })
+    }
+}
+
+/// Bytes at a fixed address.
+#[derive(Debug)]
+struct Buffer {
+    base: *mut u8,
+    len: usize,
+}
+
+impl Buffer {
+    fn new(bytes: Vec<u8>) -> Self {
+        let bytes = Box::leak(bytes.into_boxed_slice());
+        Buffer { len: bytes.len(), base: bytes.as_mut_ptr() }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // SAFETY: base and len are those of the box leaked in `new`, and nobody else frees it.
+        drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(self.base, self.len)) });
+    }
+}
+
+// SAFETY: all access goes through `MemoryFile`'s lock or a `Mapping` window, which never overlap
+// in a write and a read of the same bytes.
+unsafe impl Send for Buffer {}
+// SAFETY: as above.
+unsafe impl Sync for Buffer {}
+
+impl StorageFile for MemoryFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.content.read().len as u64)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let content = self.content.read();
+        let start = usize::try_from(position).unwrap_or(usize::MAX).min(content.len);
+        let len = buffer.len().min(content.len - start);
+        // SAFETY: start + len <= content.len <= the buffer's length; writers are kept out by the lock.
+        unsafe { std::ptr::copy_nonoverlapping(content.buffer.base.add(start), buffer.as_mut_ptr(), len) };
+        Ok(len)
+    }
+
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        let end = usize::try_from(position.saturating_add(bytes.len() as u64)).map_err(io::Error::other)?;
+        if end > self.content.read().len {
+            self.set_len(end as u64)?;
+        }
+        let content = self.content.write();
+        // SAFETY: the range lies inside the buffer; other writers and readers are kept out by the
+        // lock, and no window shows bytes that are still written.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), content.buffer.base.add(position as usize), bytes.len()) };
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut content = self.content.write();
+        let grown = Content::zeros(len)?;
+        let keep = content.len.min(grown.len);
+        // SAFETY: both buffers hold at least `keep` bytes and are not the same.
+        unsafe { std::ptr::copy_nonoverlapping(content.buffer.base, grown.buffer.base, keep) };
+        *content = grown;
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn map(&self, len: u64) -> io::Result<Option<Mapping>> {
+        let content = self.content.read();
+        if len > content.len as u64 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let owner: Arc<dyn Any + Send + Sync> = Arc::clone(&content.buffer) as _;
+        // SAFETY: the buffer keeps its bytes at `base` for as long as it lives, and `owner` is it.
+        Ok(Some(unsafe { Mapping::new(content.buffer.base, len as usize, owner) }))
+    }
+}
