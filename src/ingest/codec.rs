@@ -50,12 +50,7 @@
 //! A text is its length in bytes (`u32`) and as many bytes of UTF-8.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-#![deny(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unreachable
-)]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
 
 mod encode;
 mod metadata;
@@ -180,15 +175,8 @@ impl fmt::Display for DecodeError {
                 f,
                 "operation record: version {found} is newer than {supported}, the newest this build reads"
             ),
-            DecodeError::Malformed {
-                position,
-                expected,
-                found,
-            } => {
-                write!(
-                    f,
-                    "operation record: at byte {position} expected {expected}, found {found}"
-                )
+            DecodeError::Malformed { position, expected, found } => {
+                write!(f, "operation record: at byte {position} expected {expected}, found {found}")
             }
         }
     }

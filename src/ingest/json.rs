@@ -29,12 +29,7 @@
 //! Numbers are written as short as they can be so that they read back as themselves. A number
 //! that would be read as infinite is refused, as is an integer beyond `i64`.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod read;
 mod source;
@@ -66,11 +61,7 @@ impl JsonLine {
     /// What stands in the line beside the record.
     #[must_use]
     pub fn envelope(&self) -> Envelope<'_> {
-        Envelope {
-            collection: self.collection.as_deref(),
-            seq_id: self.seq_id,
-            log_offset: self.log_offset,
-        }
+        Envelope { collection: self.collection.as_deref(), seq_id: self.seq_id, log_offset: self.log_offset }
     }
 }
 

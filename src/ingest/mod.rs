@@ -2,8 +2,8 @@
 //!
 //! An [`OperationRecord`] is one change to one record of a collection. The log stores it as
 //! bytes: [`OperationRecord::encode_into`] makes them, [`RecordView::decode`] checks them once
-//! and reads them in place. With the feature `json`, [`parse_line`] and [`write_line`] turn a
-//! record into one line of JSON and back. Every way through is exact to the bit.
+//! and reads them in place. With the feature `json`, `parse_line` and `write_line` turn a record
+//! into one line of JSON and back. Every way through is exact to the bit.
 //!
 //! ```
 //! use bytes::Bytes;

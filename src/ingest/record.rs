@@ -26,13 +26,8 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation, in the order of their codes.
-    pub const ALL: [Operation; 5] = [
-        Operation::Add,
-        Operation::Update,
-        Operation::Upsert,
-        Operation::Delete,
-        Operation::BackfillFn,
-    ];
+    pub const ALL: [Operation; 5] =
+        [Operation::Add, Operation::Update, Operation::Upsert, Operation::Delete, Operation::BackfillFn];
 
     /// The number that stands for the operation in stored records.
     #[must_use]
@@ -61,9 +56,7 @@ impl Operation {
     /// The operation of that [`name`](Operation::name); upper case only.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|operation| operation.name() == name)
+        Self::ALL.into_iter().find(|operation| operation.name() == name)
     }
 }
 
@@ -95,9 +88,7 @@ impl Encoding {
     /// The encoding of that [`name`](Encoding::name); upper case only.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Encoding::Float32, Encoding::Int32]
-            .into_iter()
-            .find(|encoding| encoding.name() == name)
+        [Encoding::Float32, Encoding::Int32].into_iter().find(|encoding| encoding.name() == name)
     }
 }
 
@@ -289,11 +280,7 @@ impl OperationRecord {
     /// With one more metadata entry, or with the value of that key replaced; see
     /// [`Metadata::set`].
     #[must_use]
-    pub fn metadata_entry(
-        mut self,
-        key: impl Into<String>,
-        value: impl Into<MetadataValue>,
-    ) -> Self {
+    pub fn metadata_entry(mut self, key: impl Into<String>, value: impl Into<MetadataValue>) -> Self {
         self.metadata.get_or_insert_default().set(key, value);
         self
     }
@@ -306,13 +293,7 @@ mod tests {
 
     #[test]
     fn codes_and_names_are_those_of_the_contract() {
-        let table = [
-            (0, "ADD"),
-            (1, "UPDATE"),
-            (2, "UPSERT"),
-            (3, "DELETE"),
-            (4, "BACKFILL_FN"),
-        ];
+        let table = [(0, "ADD"), (1, "UPDATE"), (2, "UPSERT"), (3, "DELETE"), (4, "BACKFILL_FN")];
         for (code, name) in table {
             let operation = Operation::from_code(code).expect(name);
             assert_eq!(operation.code(), code);
@@ -346,10 +327,7 @@ mod tests {
 
     #[test]
     fn an_embedding_brings_its_encoding() {
-        assert_eq!(
-            OperationRecord::add("a").embedding([1i32]).encoding,
-            Some(Encoding::Int32)
-        );
+        assert_eq!(OperationRecord::add("a").embedding([1i32]).encoding, Some(Encoding::Int32));
         assert_eq!(OperationRecord::add("a").encoding, None);
     }
 }

@@ -4,16 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-
 use super::Inner;
 use super::directory::Survey;
-use super::replay::{Replay, Scan, Start, Verdict};
+use super::replay::{Replay, Scan, Verdict};
 use crate::error::Result;
 use crate::segment::Segment;
-
-/// A log that is open for writing follows nobody.
-pub(super) const NOT: Option<Mutex<Start>> = None;
 
 const POLL: Duration = Duration::from_millis(10);
 

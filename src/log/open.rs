@@ -13,7 +13,7 @@ use super::replay::{Replay, Scan, Start, Verdict};
 use super::streams::Streams;
 use super::tail::{Group, Tail};
 use super::watch::{Signal, Watch};
-use super::{CheckpointSlot, Counters, Hints, Inner, Log, Shared, background, follow, spare};
+use super::{CheckpointSlot, Counters, Hints, Inner, Log, Shared, background, spare};
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
 use crate::ids::SeqId;
@@ -191,6 +191,6 @@ fn build(
         counters: Counters::default(),
         background_error: Mutex::new(None),
         lock: Mutex::new(lock),
-        follow: follow::NOT,
+        follow: None,
     }
 }

@@ -9,7 +9,8 @@
 //!    its name says in its header that it is durable, the rest is in doubt again.
 //! 4. Segments behind the cut get a name that no longer counts. Cut off here: they are still
 //!    behind the cut.
-//! 5. Debris goes. A segment ends where the next one begins, so nothing need be cut in place.
+//! 5. What was preallocated behind the ends is given back, debris goes. Cut off here: more space is
+//!    taken than needed, until the next open. No order matters: a segment ends where the next begins.
 //!
 //! The next append begins a new segment: a file is appended to by one process life only.
 
@@ -76,6 +77,7 @@ pub(super) fn settle(
     report.rewritten_records = replay.doubts.iter().map(|doubt| doubt.next_seq - doubt.first_seq).sum();
     let rewritten = rewrite(home, replay)?;
     retire(home, &replay.orphans)?;
+    trim(home, replay, &rewritten);
     report.debris = sweep(home, survey, &rewritten, replay);
 
     let before = survey.segments.iter().copied().take_while(|base| *base < start.base);
@@ -185,6 +187,23 @@ pub(super) fn move_frame(frame: &FrameHeader, content: &[u8], salt: u32, positio
     let table = head.get(FRAME_HEADER_BYTES..).unwrap_or_default();
     frame.encode_moved(table, frame::seed(salt, position), out);
     out.extend_from_slice(body);
+}
+
+/// Gives back what was preallocated behind the end of segments that nobody will append to. What
+/// stood there is kept aside or written anew by now; a failure costs the space and nothing else.
+fn trim(home: &Home, replay: &Replay, rewritten: &[Scanned]) {
+    for (k, scanned) in replay.scanned.iter().enumerate() {
+        if rewritten.iter().any(|file| file.base == scanned.base) {
+            continue;
+        }
+        let doubt = replay.doubts.iter().find(|doubt| doubt.segment == k);
+        let end = doubt.map_or(scanned.end_position, |doubt| doubt.position);
+        if scanned.file.size().is_ok_and(|size| size > end)
+            && let Ok(file) = home.storage.open(&names::segment(scanned.base), Access::Write)
+        {
+            let _ = file.set_len(end);
+        }
+    }
 }
 
 /// Takes their names from segments that lie behind the cut, and keeps them.

@@ -33,6 +33,23 @@ impl MemoryStorage {
     pub fn new() -> Self {
         Self::default()
     }
+
+    /// A copy of all files as they are at this moment, unlocked: what a crash of the process
+    /// would leave behind.
+    ///
+    /// # Errors
+    /// If there is no memory for the copy.
+    pub fn snapshot(&self) -> io::Result<MemoryStorage> {
+        let copy = MemoryStorage::new();
+        for (name, file) in self.shared.files.lock().iter() {
+            let mut bytes = vec![0; file.size()? as usize];
+            file.read_at(&mut bytes, 0)?;
+            copy.create(name, bytes.len() as u64)?.write_at(&bytes, 0)?;
+        }
+        copy.shared.clock.store(self.shared.clock.load(Ordering::Relaxed), Ordering::Relaxed);
+        copy.shared.random.store(self.shared.random.load(Ordering::Relaxed) ^ 1, Ordering::Relaxed);
+        Ok(copy)
+    }
 }
 
 fn not_found(name: &str) -> io::Error {

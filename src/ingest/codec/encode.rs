@@ -3,8 +3,8 @@
 //! Measuring comes first and checks every limit; writing cannot fail after it.
 
 use super::{
-    EncodeError, HEADER_BYTES, MAX_ID_BYTES, MAX_KEY_BYTES, MAX_METADATA_ENTRIES,
-    MAX_PAYLOAD_BYTES, RECORD_VERSION, encoding_code, flag, tag,
+    EncodeError, HEADER_BYTES, MAX_ID_BYTES, MAX_KEY_BYTES, MAX_METADATA_ENTRIES, MAX_PAYLOAD_BYTES,
+    RECORD_VERSION, encoding_code, flag, tag,
 };
 use crate::ingest::record::{Embedding, Metadata, MetadataValue, OperationRecord, SparseVector};
 
@@ -44,10 +44,9 @@ impl OperationRecord {
     /// Refuses an encoding that is not the embedding's.
     pub(in crate::ingest) fn check_encoding(&self) -> Result<(), EncodeError> {
         match self.embedding.as_ref().map(Embedding::encoding) {
-            Some(expected) if self.encoding != Some(expected) => Err(EncodeError::Encoding {
-                expected,
-                found: self.encoding,
-            }),
+            Some(expected) if self.encoding != Some(expected) => {
+                Err(EncodeError::Encoding { expected, found: self.encoding })
+            }
             _ => Ok(()),
         }
     }
@@ -64,13 +63,7 @@ impl OperationRecord {
         }
         let encoding = encoding_code(self.encoding);
         out.extend_from_slice(&[RECORD_VERSION, self.operation.code(), encoding, flags]);
-        for size in [
-            sizes.id,
-            sizes.dimensions,
-            sizes.document,
-            sizes.uri,
-            sizes.metadata,
-        ] {
+        for size in [sizes.id, sizes.dimensions, sizes.document, sizes.uri, sizes.metadata] {
             put_len(out, size as usize);
         }
     }
@@ -118,11 +111,7 @@ fn check(what: &'static str, size: usize, limit: usize) -> Result<(), EncodeErro
 }
 
 fn check_u64(what: &'static str, size: u64, limit: u64) -> Result<(), EncodeError> {
-    if size <= limit {
-        Ok(())
-    } else {
-        Err(EncodeError::Limit { what, size, limit })
-    }
+    if size <= limit { Ok(()) } else { Err(EncodeError::Limit { what, size, limit }) }
 }
 
 fn sum(sizes: impl IntoIterator<Item = u64>) -> u64 {
@@ -158,9 +147,7 @@ fn value_bytes(value: &MetadataValue) -> u64 {
 }
 
 fn texts_bytes(texts: &[String]) -> u64 {
-    sum(texts
-        .iter()
-        .map(|text| (text.len() as u64).saturating_add(4)))
+    sum(texts.iter().map(|text| (text.len() as u64).saturating_add(4)))
 }
 
 fn put_metadata(out: &mut Vec<u8>, metadata: &Metadata) {
@@ -222,11 +209,7 @@ fn put_sparse(out: &mut Vec<u8>, vector: &SparseVector) {
     put_len(out, vector.indices().len());
     put_all(out, vector.indices(), |x| x.to_le_bytes());
     put_all(out, vector.values(), |x| x.to_le_bytes());
-    vector
-        .tokens()
-        .into_iter()
-        .flatten()
-        .for_each(|token| put_text(out, token));
+    vector.tokens().into_iter().flatten().for_each(|token| put_text(out, token));
 }
 
 fn put_text(out: &mut Vec<u8>, text: &str) {
@@ -242,10 +225,7 @@ fn put_len(out: &mut Vec<u8>, len: usize) {
 fn put_all<T: Copy, const N: usize>(out: &mut Vec<u8>, values: &[T], bytes: impl Fn(T) -> [u8; N]) {
     let start = out.len();
     out.resize(start.saturating_add(values.len().saturating_mul(N)), 0);
-    let (chunks, _) = out
-        .get_mut(start..)
-        .unwrap_or_default()
-        .as_chunks_mut::<N>();
+    let (chunks, _) = out.get_mut(start..).unwrap_or_default().as_chunks_mut::<N>();
     for (chunk, value) in chunks.iter_mut().zip(values) {
         *chunk = bytes(*value);
     }

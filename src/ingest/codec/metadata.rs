@@ -20,16 +20,9 @@ impl<'a> MetadataView<'a> {
         let position = bytes.position();
         let count = bytes.count(ENTRY_BYTES, "a count of metadata entries")?;
         if count > MAX_METADATA_ENTRIES {
-            return Err(malformed(
-                position,
-                "at most 65536 metadata entries",
-                count.to_string(),
-            ));
+            return Err(malformed(position, "at most 65536 metadata entries", count.to_string()));
         }
-        Ok(MetadataView {
-            count,
-            entries: bytes,
-        })
+        Ok(MetadataView { count, entries: bytes })
     }
 
     /// The number of entries.
@@ -64,10 +57,7 @@ impl<'a> MetadataView<'a> {
     #[must_use]
     pub fn to_metadata(&self) -> Metadata {
         let mut entries = Vec::with_capacity(self.count);
-        entries.extend(
-            self.iter()
-                .map(|(key, value)| (key.to_owned(), value.to_value())),
-        );
+        entries.extend(self.iter().map(|(key, value)| (key.to_owned(), value.to_value())));
         Metadata::from_unique(entries)
     }
 }
@@ -89,18 +79,10 @@ pub(super) fn validate(bytes: Reader<'_>) -> Result<(), DecodeError> {
         *slot = (read_entry(&mut entries)?.0, position);
     }
     if let [first, ..] = entries.rest() {
-        return Err(malformed(
-            entries.position(),
-            "the end of the metadata",
-            format!("byte {first:#04x}"),
-        ));
+        return Err(malformed(entries.position(), "the end of the metadata", format!("byte {first:#04x}")));
     }
     match repeated_key(keys) {
-        Some(position) => Err(malformed(
-            position,
-            "a metadata key not given before",
-            "a repeated key",
-        )),
+        Some(position) => Err(malformed(position, "a metadata key not given before", "a repeated key")),
         None => Ok(()),
     }
 }
@@ -144,11 +126,7 @@ fn read_value<'a>(
             Value::Sparse(read_sparse(bytes, type_tag == tag::SPARSE_TOKENS)?)
         }
         other => {
-            return Err(malformed(
-                type_position,
-                "the type of a metadata value, 0 to 10",
-                other.to_string(),
-            ));
+            return Err(malformed(type_position, "the type of a metadata value, 0 to 10", other.to_string()));
         }
     })
 }
@@ -157,20 +135,13 @@ fn read_bools<'a>(bytes: &mut Reader<'a>, count: usize) -> Result<&'a [u8], Deco
     let start = bytes.position();
     let bools = bytes.take(count, "bools")?;
     match bools.iter().enumerate().find(|(_, byte)| **byte > 1) {
-        Some((at, byte)) => Err(malformed(
-            start.saturating_add(at),
-            "a bool, 0 or 1",
-            byte.to_string(),
-        )),
+        Some((at, byte)) => Err(malformed(start.saturating_add(at), "a bool, 0 or 1", byte.to_string())),
         None => Ok(bools),
     }
 }
 
 fn read_texts<'a>(bytes: &mut Reader<'a>, count: usize) -> Result<Texts<'a>, DecodeError> {
-    let texts = Texts {
-        count,
-        bytes: bytes.clone(),
-    };
+    let texts = Texts { count, bytes: bytes.clone() };
     for _ in 0..count {
         bytes.text("a text")?;
     }
@@ -185,23 +156,11 @@ fn read_sparse<'a>(bytes: &mut Reader<'a>, tokens: bool) -> Result<Sparse<'a>, D
     let mut pairs = indices.array_windows().enumerate();
     if let Some((at, [_, found])) = pairs.find(|(_, [a, b])| number(a) >= number(b)) {
         let position = start.saturating_add(at.saturating_add(1).saturating_mul(4));
-        return Err(malformed(
-            position,
-            "an index above the one before it",
-            number(found).to_string(),
-        ));
+        return Err(malformed(position, "an index above the one before it", number(found).to_string()));
     }
     let values = bytes.chunks(count, "values")?;
-    let tokens = if tokens {
-        Some(read_texts(bytes, count)?)
-    } else {
-        None
-    };
-    Ok(Sparse {
-        indices,
-        values,
-        tokens,
-    })
+    let tokens = if tokens { Some(read_texts(bytes, count)?) } else { None };
+    Ok(Sparse { indices, values, tokens })
 }
 
 /// A metadata value in its record's bytes.
@@ -246,41 +205,25 @@ impl<'a> ValueView<'a> {
     /// The text, if it is one.
     #[must_use]
     pub fn as_str(&self) -> Option<&'a str> {
-        if let Value::Str(text) = self.0 {
-            Some(text.as_str())
-        } else {
-            None
-        }
+        if let Value::Str(text) = self.0 { Some(text.as_str()) } else { None }
     }
 
     /// The integer, if it is one.
     #[must_use]
     pub fn as_int(&self) -> Option<i64> {
-        if let Value::Int(value) = self.0 {
-            Some(value)
-        } else {
-            None
-        }
+        if let Value::Int(value) = self.0 { Some(value) } else { None }
     }
 
     /// The float, if it is one.
     #[must_use]
     pub fn as_float(&self) -> Option<f64> {
-        if let Value::Float(value) = self.0 {
-            Some(value)
-        } else {
-            None
-        }
+        if let Value::Float(value) = self.0 { Some(value) } else { None }
     }
 
     /// The bool, if it is one.
     #[must_use]
     pub fn as_bool(&self) -> Option<bool> {
-        if let Value::Bool(value) = self.0 {
-            Some(value)
-        } else {
-            None
-        }
+        if let Value::Bool(value) = self.0 { Some(value) } else { None }
     }
 
     /// The value, copied.
@@ -298,9 +241,7 @@ impl<'a> ValueView<'a> {
                 MetadataValue::IntList(list.iter().map(|x| i64::from_le_bytes(*x)).collect())
             }
             Value::FloatList(list) => MetadataValue::FloatList(floats(list)),
-            Value::BoolList(list) => {
-                MetadataValue::BoolList(list.iter().map(|byte| *byte == 1).collect())
-            }
+            Value::BoolList(list) => MetadataValue::BoolList(list.iter().map(|byte| *byte == 1).collect()),
             Value::Sparse(sparse) => MetadataValue::SparseVector(sparse.to_vector()),
         }
     }
@@ -310,9 +251,7 @@ impl Texts<'_> {
     fn to_vec(&self) -> Vec<String> {
         let mut bytes = self.bytes.clone();
         let mut texts = Vec::with_capacity(self.count);
-        texts.extend(
-            (0..self.count).map_while(|_| Some(bytes.text("a text").ok()?.as_str().to_owned())),
-        );
+        texts.extend((0..self.count).map_while(|_| Some(bytes.text("a text").ok()?.as_str().to_owned())));
         texts
     }
 }
@@ -321,10 +260,7 @@ impl Sparse<'_> {
     /// The bytes were checked when they were read, so the parts fit together.
     fn to_vector(&self) -> SparseVector {
         SparseVector::from_valid(
-            self.indices
-                .iter()
-                .map(|x| u32::from_le_bytes(*x))
-                .collect(),
+            self.indices.iter().map(|x| u32::from_le_bytes(*x)).collect(),
             self.values.iter().map(|x| f32::from_le_bytes(*x)).collect(),
             self.tokens.as_ref().map(Texts::to_vec),
         )

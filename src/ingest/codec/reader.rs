@@ -25,11 +25,7 @@ impl<'a> Reader<'a> {
 
     /// The next `count` bytes.
     #[inline]
-    pub(super) fn take(
-        &mut self,
-        count: usize,
-        expected: &'static str,
-    ) -> Result<&'a [u8], DecodeError> {
+    pub(super) fn take(&mut self, count: usize, expected: &'static str) -> Result<&'a [u8], DecodeError> {
         match self.rest.split_at_checked(count) {
             Some((taken, rest)) => {
                 self.rest = rest;
@@ -41,10 +37,7 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    pub(super) fn array<const N: usize>(
-        &mut self,
-        expected: &'static str,
-    ) -> Result<[u8; N], DecodeError> {
+    pub(super) fn array<const N: usize>(&mut self, expected: &'static str) -> Result<[u8; N], DecodeError> {
         match self.rest.split_first_chunk::<N>() {
             Some((taken, rest)) => {
                 self.rest = rest;
@@ -60,31 +53,21 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn u16(&mut self, expected: &'static str) -> Result<usize, DecodeError> {
-        self.array(expected)
-            .map(|bytes| usize::from(u16::from_le_bytes(bytes)))
+        self.array(expected).map(|bytes| usize::from(u16::from_le_bytes(bytes)))
     }
 
     pub(super) fn u32(&mut self, expected: &'static str) -> Result<usize, DecodeError> {
-        self.array(expected)
-            .map(|bytes| u32::from_le_bytes(bytes) as usize)
+        self.array(expected).map(|bytes| u32::from_le_bytes(bytes) as usize)
     }
 
     /// A count of elements of at least `width` bytes each, of which as many are there.
     #[inline]
-    pub(super) fn count(
-        &mut self,
-        width: usize,
-        expected: &'static str,
-    ) -> Result<usize, DecodeError> {
+    pub(super) fn count(&mut self, width: usize, expected: &'static str) -> Result<usize, DecodeError> {
         let position = self.position;
         let count = self.u32(expected)?;
         if count > self.rest.len().checked_div(width).unwrap_or(0) {
             let left = self.rest.len();
-            return Err(malformed(
-                position,
-                expected,
-                format!("{count}, and {left} bytes after it"),
-            ));
+            return Err(malformed(position, expected, format!("{count}, and {left} bytes after it")));
         }
         Ok(count)
     }
@@ -101,11 +84,7 @@ impl<'a> Reader<'a> {
 
     /// The next `count` bytes, which must be UTF-8.
     #[inline]
-    pub(super) fn utf8(
-        &mut self,
-        count: usize,
-        expected: &'static str,
-    ) -> Result<Text<'a>, DecodeError> {
+    pub(super) fn utf8(&mut self, count: usize, expected: &'static str) -> Result<Text<'a>, DecodeError> {
         let start = self.position;
         let bytes = self.take(count, expected)?;
         // Most texts are short and ASCII, which is found out faster than UTF-8.
@@ -125,11 +104,7 @@ impl<'a> Reader<'a> {
     #[cold]
     fn short(&self, expected: &'static str, count: usize) -> DecodeError {
         let left = self.rest.len();
-        malformed(
-            self.position,
-            expected,
-            format!("{left} bytes where it takes {count}"),
-        )
+        malformed(self.position, expected, format!("{left} bytes where it takes {count}"))
     }
 }
 
@@ -155,14 +130,6 @@ fn check_utf8(bytes: &[u8], start: usize, expected: &'static str) -> Result<(), 
 }
 
 #[cold]
-pub(super) fn malformed(
-    position: usize,
-    expected: &'static str,
-    found: impl Into<String>,
-) -> DecodeError {
-    DecodeError::Malformed {
-        position,
-        expected,
-        found: found.into(),
-    }
+pub(super) fn malformed(position: usize, expected: &'static str, found: impl Into<String>) -> DecodeError {
+    DecodeError::Malformed { position, expected, found: found.into() }
 }

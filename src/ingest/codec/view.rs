@@ -35,10 +35,7 @@ impl RecordView {
     /// [`DecodeError::Malformed`] for anything that no record encodes to.
     pub fn decode(payload: Bytes) -> Result<Self, DecodeError> {
         let header = Header::read(&payload)?;
-        let mut bytes = Reader::new(
-            payload.get(HEADER_BYTES..).unwrap_or_default(),
-            HEADER_BYTES,
-        );
+        let mut bytes = Reader::new(payload.get(HEADER_BYTES..).unwrap_or_default(), HEADER_BYTES);
         bytes.take(header.dimensions.saturating_mul(4), "the embedding")?;
         let embedding_end = bytes.position();
         bytes.utf8(header.id, "the id")?;
@@ -49,11 +46,7 @@ impl RecordView {
         let uri_end = bytes.position();
         let metadata = bytes.take(header.metadata, "the metadata")?;
         if let [first, ..] = bytes.rest() {
-            return Err(malformed(
-                bytes.position(),
-                "the end of the record",
-                format!("byte {first:#04x}"),
-            ));
+            return Err(malformed(bytes.position(), "the end of the record", format!("byte {first:#04x}")));
         }
         if header.flags & flag::METADATA != 0 {
             metadata::validate(Reader::new(metadata, uri_end))?;
@@ -93,34 +86,25 @@ impl RecordView {
     pub fn embedding(&self) -> Option<EmbeddingView<'_>> {
         let encoding = self.encoding.filter(|_| self.has(flag::EMBEDDING))?;
         let raw = self.part(HEADER_BYTES, self.embedding_end);
-        Some(EmbeddingView {
-            payload: &self.payload,
-            raw,
-            encoding,
-        })
+        Some(EmbeddingView { payload: &self.payload, raw, encoding })
     }
 
     /// The text that was embedded.
     #[must_use]
     pub fn document(&self) -> Option<&str> {
-        self.has(flag::DOCUMENT)
-            .then(|| self.text(self.id_end, self.document_end))
+        self.has(flag::DOCUMENT).then(|| self.text(self.id_end, self.document_end))
     }
 
     /// The text that was embedded, sharing the payload's memory.
     #[must_use]
     pub fn document_bytes(&self) -> Option<Bytes> {
-        self.has(flag::DOCUMENT).then(|| {
-            self.payload
-                .slice_ref(self.part(self.id_end, self.document_end))
-        })
+        self.has(flag::DOCUMENT).then(|| self.payload.slice_ref(self.part(self.id_end, self.document_end)))
     }
 
     /// Where the embedded thing is to be found.
     #[must_use]
     pub fn uri(&self) -> Option<&str> {
-        self.has(flag::URI)
-            .then(|| self.text(self.document_end, self.uri_end))
+        self.has(flag::URI).then(|| self.text(self.document_end, self.uri_end))
     }
 
     /// Keys and values, read in place.
@@ -178,10 +162,7 @@ impl fmt::Debug for RecordView {
             .field("id", &self.id())
             .field("operation", &self.operation)
             .field("encoding", &self.encoding)
-            .field(
-                "dimensions",
-                &self.embedding().map(|view| view.dimensions()),
-            )
+            .field("dimensions", &self.embedding().map(|view| view.dimensions()))
             .field("payload_bytes", &self.payload.len())
             .finish_non_exhaustive()
     }
@@ -215,10 +196,7 @@ impl Header {
             RECORD_VERSION => {}
             0 => return Err(malformed(0, "version 1", "0")),
             found => {
-                return Err(DecodeError::Newer {
-                    found,
-                    supported: RECORD_VERSION,
-                });
+                return Err(DecodeError::Newer { found, supported: RECORD_VERSION });
             }
         }
         if payload.len() > MAX_PAYLOAD_BYTES {
@@ -252,11 +230,7 @@ impl Header {
             metadata: size(&mut bytes, flags & flag::METADATA, "the metadata's length")?,
         };
         if header.id > MAX_ID_BYTES {
-            return Err(malformed(
-                4,
-                "an id of at most 65535 bytes",
-                header.id.to_string(),
-            ));
+            return Err(malformed(4, "an id of at most 65535 bytes", header.id.to_string()));
         }
         Ok(header)
     }
@@ -266,11 +240,9 @@ impl Header {
 fn size(bytes: &mut Reader<'_>, present: u8, expected: &'static str) -> Result<usize, DecodeError> {
     let position = bytes.position();
     match bytes.u32(expected)? {
-        found if present == 0 && found != 0 => Err(malformed(
-            position,
-            "0 as the size of an absent part",
-            found.to_string(),
-        )),
+        found if present == 0 && found != 0 => {
+            Err(malformed(position, "0 as the size of an absent part", found.to_string()))
+        }
         size => Ok(size),
     }
 }
@@ -311,24 +283,14 @@ impl<'a> EmbeddingView<'a> {
     /// Its numbers; none unless they are stored as [`Encoding::Float32`].
     #[must_use]
     pub fn f32s(&self) -> Option<impl ExactSizeIterator<Item = f32> + use<'a>> {
-        let numbers = self
-            .raw
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .map(|x| f32::from_le_bytes(*x));
+        let numbers = self.raw.as_chunks::<4>().0.iter().map(|x| f32::from_le_bytes(*x));
         (self.encoding == Encoding::Float32).then_some(numbers)
     }
 
     /// Its numbers; none unless they are stored as [`Encoding::Int32`].
     #[must_use]
     pub fn i32s(&self) -> Option<impl ExactSizeIterator<Item = i32> + use<'a>> {
-        let numbers = self
-            .raw
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .map(|x| i32::from_le_bytes(*x));
+        let numbers = self.raw.as_chunks::<4>().0.iter().map(|x| i32::from_le_bytes(*x));
         (self.encoding == Encoding::Int32).then_some(numbers)
     }
 

@@ -32,22 +32,15 @@ pub fn parse_line(line: &[u8]) -> Result<JsonLine, JsonError> {
     let fields: Fields<'_> = source.object(source.text(), Name::Field("line"))?;
     let required = |field: Option<&RawValue>, name| match field {
         Some(raw) => source.string(raw.get(), Name::Field(name)),
-        None => Err(JsonError::new(
-            None,
-            format!("{name}: expected a string, found none"),
-        )),
+        None => Err(JsonError::new(None, format!("{name}: expected a string, found none"))),
     };
     let string = |field: Option<&RawValue>, name| {
-        field
-            .map(|raw| source.string(raw.get(), Name::Field(name)))
-            .transpose()
+        field.map(|raw| source.string(raw.get(), Name::Field(name))).transpose()
     };
     let number = |field: Option<&RawValue>, name| {
         let expected = "an integer from 0 to 18446744073709551615";
         let read = |raw: &RawValue| {
-            raw.get()
-                .parse()
-                .map_err(|_| source.wrong(Name::Field(name), expected, raw.get()))
+            raw.get().parse().map_err(|_| source.wrong(Name::Field(name), expected, raw.get()))
         };
         field.map(read).transpose()
     };
@@ -56,11 +49,7 @@ pub fn parse_line(line: &[u8]) -> Result<JsonLine, JsonError> {
     let name = required(fields.operation, "operation")?;
     let operation = Operation::from_name(&name).ok_or_else(|| {
         let found = fields.operation.map_or("", RawValue::get);
-        source.wrong(
-            Name::Field("operation"),
-            "ADD, UPDATE, UPSERT, DELETE or BACKFILL_FN",
-            found,
-        )
+        source.wrong(Name::Field("operation"), "ADD, UPDATE, UPSERT, DELETE or BACKFILL_FN", found)
     })?;
     let (encoding, embedding) = read_embedding(source, fields.encoding, fields.embedding)?;
     Ok(JsonLine {
@@ -74,10 +63,7 @@ pub fn parse_line(line: &[u8]) -> Result<JsonLine, JsonError> {
             embedding,
             document: string(fields.document, "document")?,
             uri: string(fields.uri, "uri")?,
-            metadata: fields
-                .metadata
-                .map(|raw| read_metadata(source, raw.get()))
-                .transpose()?,
+            metadata: fields.metadata.map(|raw| read_metadata(source, raw.get())).transpose()?,
         },
     })
 }
@@ -120,9 +106,7 @@ fn read_embedding<'a>(
         None | Some(Encoding::Float32) => {
             Embedding::F32(read_floats(source, raw.get(), Name::Field("embedding"))?)
         }
-        Some(Encoding::Int32) => {
-            Embedding::I32(read_i32s(source, raw.get(), Name::Field("embedding"))?)
-        }
+        Some(Encoding::Int32) => Embedding::I32(read_i32s(source, raw.get(), Name::Field("embedding"))?),
     };
     Ok((Some(embedding.encoding()), Some(embedding)))
 }

@@ -36,10 +36,7 @@ impl<'a> Source<'a> {
         let text = std::str::from_utf8(line).map_err(|error| {
             let at = error.valid_up_to();
             let found = line.get(at).copied().unwrap_or_default();
-            JsonError::new(
-                Some(at + 1),
-                format!("line: expected UTF-8, found byte {found:#04x}"),
-            )
+            JsonError::new(Some(at + 1), format!("line: expected UTF-8, found byte {found:#04x}"))
         })?;
         Ok(Source { text })
     }
@@ -49,11 +46,7 @@ impl<'a> Source<'a> {
     }
 
     /// `part` as an object of known fields.
-    pub(super) fn object<T: Deserialize<'a>>(
-        self,
-        part: &'a str,
-        name: Name<'_>,
-    ) -> Result<T, JsonError> {
+    pub(super) fn object<T: Deserialize<'a>>(self, part: &'a str, name: Name<'_>) -> Result<T, JsonError> {
         // Without this, a list of the fields' values would pass for an object.
         if !part.trim_ascii_start().starts_with('{') {
             return Err(self.wrong(name, "an object", part));
@@ -62,11 +55,7 @@ impl<'a> Source<'a> {
     }
 
     /// `part` as whatever is asked for.
-    pub(super) fn parse<T: Deserialize<'a>>(
-        self,
-        part: &'a str,
-        name: Name<'_>,
-    ) -> Result<T, JsonError> {
+    pub(super) fn parse<T: Deserialize<'a>>(self, part: &'a str, name: Name<'_>) -> Result<T, JsonError> {
         serde_json::from_str(part).map_err(|error| self.syntax(part, name, &error))
     }
 
@@ -98,15 +87,10 @@ impl<'a> Source<'a> {
         let place = format!(" at line {} column {}", error.line(), error.column());
         let message = error.to_string();
         let message = message.strip_suffix(&place).unwrap_or(&message);
-        let lines_before = part
-            .split_inclusive('\n')
-            .take(error.line().saturating_sub(1));
+        let lines_before = part.split_inclusive('\n').take(error.line().saturating_sub(1));
         let column = (lines_before.map(str::len).sum::<usize>() + error.column()).max(1);
         let near = excerpt(part.get(column - 1..).unwrap_or_default());
-        JsonError::new(
-            Some(self.start(part) + column),
-            format!("{name}: {message}, at {near}"),
-        )
+        JsonError::new(Some(self.start(part) + column), format!("{name}: {message}, at {near}"))
     }
 
     /// Bytes of the line before `part`.

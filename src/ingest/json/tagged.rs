@@ -108,9 +108,7 @@ pub(super) fn read_tagged<'a>(
     match kind {
         "f64_bits" => read_bits(source, tagged.bits, object, name, 16)
             .map(|bits| MetadataValue::Float(f64::from_bits(bits))),
-        "sparse_vector" => {
-            read_sparse(source, &tagged, object, name).map(MetadataValue::SparseVector)
-        }
+        "sparse_vector" => read_sparse(source, &tagged, object, name).map(MetadataValue::SparseVector),
         _ => {
             let list = field(source, tagged.values, "values", object, name)?.get();
             let values = read_elements(source, list, name)?;
@@ -128,11 +126,8 @@ fn read_sparse<'a>(
 ) -> Result<SparseVector, JsonError> {
     let indices = field(source, tagged.indices, "indices", object, name)?.get();
     let values = field(source, tagged.values, "values", object, name)?.get();
-    let tokens = tagged.tokens.map(|raw| {
-        read_list(source, raw.get(), name, |element| {
-            source.string(element, name)
-        })
-    });
+    let tokens =
+        tagged.tokens.map(|raw| read_list(source, raw.get(), name, |element| source.string(element, name)));
     SparseVector::from_parts(
         read_u32s(source, indices, name)?,
         read_floats(source, values, name)?,

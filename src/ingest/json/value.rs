@@ -19,12 +19,9 @@ pub(super) fn read_floats<'a>(
     let finite = |token: &str| token.parse().ok().filter(|value: &f32| value.is_finite());
     match plain_numbers(list, finite) {
         Some(values) => Ok(values),
-        None => read_list(source, list, name, |element| {
-            match element.starts_with('{') {
-                true => read_f32_bits(source, element, name),
-                false => finite(element)
-                    .ok_or_else(|| source.wrong(name, "a number within f32", element)),
-            }
+        None => read_list(source, list, name, |element| match element.starts_with('{') {
+            true => read_f32_bits(source, element, name),
+            false => finite(element).ok_or_else(|| source.wrong(name, "a number within f32", element)),
         }),
     }
 }
@@ -34,12 +31,7 @@ pub(super) fn read_i32s<'a>(
     list: &'a str,
     name: Name<'_>,
 ) -> Result<Vec<i32>, JsonError> {
-    read_integers(
-        source,
-        list,
-        name,
-        "an integer from -2147483648 to 2147483647",
-    )
+    read_integers(source, list, name, "an integer from -2147483648 to 2147483647")
 }
 
 pub(super) fn read_u32s<'a>(
@@ -59,9 +51,7 @@ fn read_integers<'a, T: std::str::FromStr>(
     match plain_numbers(list, |token| token.parse().ok()) {
         Some(values) => Ok(values),
         None => read_list(source, list, name, |element| {
-            element
-                .parse()
-                .map_err(|_| source.wrong(name, expected, element))
+            element.parse().map_err(|_| source.wrong(name, expected, element))
         }),
     }
 }
@@ -94,23 +84,13 @@ pub(super) fn read_list<'a, T>(
         return Err(source.wrong(name, "a list", list));
     }
     let elements: Vec<&RawValue> = source.parse(list, name)?;
-    elements
-        .into_iter()
-        .map(|element| read(element.get()))
-        .collect()
+    elements.into_iter().map(|element| read(element.get())).collect()
 }
 
 /// Reads the map of a record's metadata.
-pub(super) fn read_metadata<'a>(
-    source: Source<'a>,
-    object: &'a str,
-) -> Result<Metadata, JsonError> {
+pub(super) fn read_metadata<'a>(source: Source<'a>, object: &'a str) -> Result<Metadata, JsonError> {
     let Entries(entries) = source.object(object, Name::Field("metadata"))?;
-    let mut keys: Vec<_> = entries
-        .iter()
-        .enumerate()
-        .map(|(at, (key, _))| (key.as_str(), at))
-        .collect();
+    let mut keys: Vec<_> = entries.iter().enumerate().map(|(at, (key, _))| (key.as_str(), at)).collect();
     if let Some((key, value)) = repeated_key(&mut keys).and_then(|at| entries.get(at)) {
         return Err(source.wrong(Name::Key(key), "one value of this key", value.get()));
     }
@@ -187,11 +167,9 @@ pub(super) fn read_elements<'a>(
     list: &'a str,
     name: Name<'_>,
 ) -> Result<Vec<MetadataValue>, JsonError> {
-    read_list(source, list, name, |element| {
-        match element.starts_with('{') {
-            true => read_f64_bits(source, element, name).map(MetadataValue::Float),
-            false => read_plain(source, element, name),
-        }
+    read_list(source, list, name, |element| match element.starts_with('{') {
+        true => read_f64_bits(source, element, name).map(MetadataValue::Float),
+        false => read_plain(source, element, name),
     })
 }
 
@@ -213,7 +191,5 @@ fn read_number(source: Source<'_>, raw: &str, name: Name<'_>) -> Result<Metadata
         return finite.map(MetadataValue::Float).ok_or_else(refuse);
     }
     let expected = "an integer from -9223372036854775808 to 9223372036854775807";
-    raw.parse()
-        .map(MetadataValue::Int)
-        .map_err(|_| source.wrong(name, expected, raw))
+    raw.parse().map(MetadataValue::Int).map_err(|_| source.wrong(name, expected, raw))
 }

@@ -5,9 +5,7 @@ use std::io;
 use serde::Serialize;
 
 use super::Envelope;
-use crate::ingest::record::{
-    Embedding, Encoding, Metadata, MetadataValue, OperationRecord, SparseVector,
-};
+use crate::ingest::record::{Embedding, Encoding, Metadata, MetadataValue, OperationRecord, SparseVector};
 
 /// Writes one line with its line end. Equal records make equal lines.
 ///
@@ -42,9 +40,7 @@ pub fn write_line<W: io::Write>(
     plain(out, record.operation.name())?;
     // A list of numbers is an embedding of f32 where nothing else is said.
     let named = match record.embedding {
-        Some(_) => record
-            .encoding
-            .filter(|encoding| *encoding == Encoding::Int32),
+        Some(_) => record.encoding.filter(|encoding| *encoding == Encoding::Int32),
         None => record.encoding,
     };
     if let Some(encoding) = named {
@@ -140,30 +136,18 @@ fn list<W: io::Write, T>(
 fn float<W: io::Write>(out: &mut W, value: f32) -> io::Result<()> {
     match value.is_finite() {
         true => plain(out, &value),
-        false => write!(
-            out,
-            r##"{{"#type":"f32_bits","bits":"{:08x}"}}"##,
-            value.to_bits()
-        ),
+        false => write!(out, r##"{{"#type":"f32_bits","bits":"{:08x}"}}"##, value.to_bits()),
     }
 }
 
 fn double<W: io::Write>(out: &mut W, value: &f64) -> io::Result<()> {
     match value.is_finite() {
         true => plain(out, value),
-        false => write!(
-            out,
-            r##"{{"#type":"f64_bits","bits":"{:016x}"}}"##,
-            value.to_bits()
-        ),
+        false => write!(out, r##"{{"#type":"f64_bits","bits":"{:016x}"}}"##, value.to_bits()),
     }
 }
 
-fn optional<W: io::Write, T: Serialize>(
-    out: &mut W,
-    name: &str,
-    value: Option<T>,
-) -> io::Result<()> {
+fn optional<W: io::Write, T: Serialize>(out: &mut W, name: &str, value: Option<T>) -> io::Result<()> {
     match value {
         Some(value) => {
             field(out, name, &value)?;
@@ -173,11 +157,7 @@ fn optional<W: io::Write, T: Serialize>(
     }
 }
 
-fn field<W: io::Write, T: Serialize + ?Sized>(
-    out: &mut W,
-    name: &str,
-    value: &T,
-) -> io::Result<()> {
+fn field<W: io::Write, T: Serialize + ?Sized>(out: &mut W, name: &str, value: &T) -> io::Result<()> {
     plain(out, name)?;
     out.write_all(b":")?;
     plain(out, value)

@@ -54,10 +54,7 @@ impl Metadata {
     /// The value of a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&MetadataValue> {
-        self.entries
-            .iter()
-            .find(|(k, _)| k == key)
-            .map(|(_, value)| value)
+        self.entries.iter().find(|(k, _)| k == key).map(|(_, value)| value)
     }
 
     /// Puts an entry at the end or, if the key is there, replaces its value where it stands.
@@ -89,9 +86,7 @@ impl Metadata {
 
     /// The entries in their order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &MetadataValue)> {
-        self.entries
-            .iter()
-            .map(|(key, value)| (key.as_str(), value))
+        self.entries.iter().map(|(key, value)| (key.as_str(), value))
     }
 }
 
@@ -99,11 +94,7 @@ impl TryFrom<Vec<(String, MetadataValue)>> for Metadata {
     type Error = DuplicateKeyError;
 
     fn try_from(entries: Vec<(String, MetadataValue)>) -> Result<Self, Self::Error> {
-        let mut keys: Vec<_> = entries
-            .iter()
-            .enumerate()
-            .map(|(at, (key, _))| (key.as_str(), at))
-            .collect();
+        let mut keys: Vec<_> = entries.iter().enumerate().map(|(at, (key, _))| (key.as_str(), at)).collect();
         match repeated_key(&mut keys).and_then(|at| entries.get(at)) {
             Some((key, _)) => Err(DuplicateKeyError { key: key.clone() }),
             None => Ok(Metadata { entries }),
@@ -127,14 +118,9 @@ pub(in crate::ingest) const FEW_KEYS: usize = 16;
 /// The number beside a key that has occurred before, if there is one. Reorders what it is given.
 pub(in crate::ingest) fn repeated_key<K: Ord>(keys: &mut [(K, usize)]) -> Option<usize> {
     if keys.len() <= FEW_KEYS {
-        let repeated = |(at, (key, _)): &(usize, &(K, usize))| {
-            keys.iter().take(*at).any(|(earlier, _)| earlier == key)
-        };
-        return keys
-            .iter()
-            .enumerate()
-            .find(repeated)
-            .map(|(_, (_, number))| *number);
+        let repeated =
+            |(at, (key, _)): &(usize, &(K, usize))| keys.iter().take(*at).any(|(earlier, _)| earlier == key);
+        return keys.iter().enumerate().find(repeated).map(|(_, (_, number))| *number);
     }
     keys.sort_unstable();
     keys.windows(2).find_map(|pair| match pair {
@@ -152,11 +138,7 @@ pub struct DuplicateKeyError {
 
 impl fmt::Display for DuplicateKeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "metadata: expected every key once, found {:?} twice",
-            self.key
-        )
+        write!(f, "metadata: expected every key once, found {:?} twice", self.key)
     }
 }
 
@@ -168,9 +150,7 @@ mod tests {
     use super::*;
 
     fn entries(count: i64) -> Vec<(String, MetadataValue)> {
-        (0..count)
-            .map(|i| (format!("key {}", (i * 7919) % count), i.into()))
-            .collect()
+        (0..count).map(|i| (format!("key {}", (i * 7919) % count), i.into())).collect()
     }
 
     #[test]
@@ -179,18 +159,11 @@ mod tests {
             let mut list = entries(count);
             let map = Metadata::try_from(list.clone()).unwrap();
             assert_eq!(map.len(), list.len());
-            assert!(
-                map.iter()
-                    .zip(&list)
-                    .all(|((a, x), (b, y))| a == b && x == y)
-            );
+            assert!(map.iter().zip(&list).all(|((a, x), (b, y))| a == b && x == y));
 
             let key = list[1].0.clone();
             list.push((key.clone(), MetadataValue::Null));
-            assert_eq!(
-                Metadata::try_from(list).unwrap_err(),
-                DuplicateKeyError { key }
-            );
+            assert_eq!(Metadata::try_from(list).unwrap_err(), DuplicateKeyError { key });
         }
     }
 

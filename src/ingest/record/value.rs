@@ -115,31 +115,14 @@ impl SparseVector {
         tokens: Option<Vec<String>>,
     ) -> Result<Self, SparseVectorError> {
         let count = indices.len();
-        for (part, len) in [
-            ("values", values.len()),
-            ("tokens", tokens.as_ref().map_or(count, Vec::len)),
-        ] {
+        for (part, len) in [("values", values.len()), ("tokens", tokens.as_ref().map_or(count, Vec::len))] {
             if len != count {
-                return Err(SparseVectorError::Length {
-                    part,
-                    indices: count,
-                    found: len,
-                });
+                return Err(SparseVectorError::Length { part, indices: count, found: len });
             }
         }
-        match indices
-            .array_windows()
-            .find(|[first, second]| first >= second)
-        {
-            Some([first, second]) => Err(SparseVectorError::Order {
-                before: *first,
-                found: *second,
-            }),
-            None => Ok(SparseVector {
-                indices,
-                values,
-                tokens,
-            }),
+        match indices.array_windows().find(|[first, second]| first >= second) {
+            Some([first, second]) => Err(SparseVectorError::Order { before: *first, found: *second }),
+            None => Ok(SparseVector { indices, values, tokens }),
         }
     }
 
@@ -149,11 +132,7 @@ impl SparseVector {
         values: Vec<f32>,
         tokens: Option<Vec<String>>,
     ) -> Self {
-        SparseVector {
-            indices,
-            values,
-            tokens,
-        }
+        SparseVector { indices, values, tokens }
     }
 
     /// The places of the values, strictly ascending.
@@ -209,21 +188,11 @@ pub enum SparseVectorError {
 impl fmt::Display for SparseVectorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SparseVectorError::Length {
-                part,
-                indices,
-                found,
-            } => {
-                write!(
-                    f,
-                    "sparse vector: expected {indices} {part}, as many as indices, found {found}"
-                )
+            SparseVectorError::Length { part, indices, found } => {
+                write!(f, "sparse vector: expected {indices} {part}, as many as indices, found {found}")
             }
             SparseVectorError::Order { before, found } => {
-                write!(
-                    f,
-                    "sparse vector: expected an index above {before}, found {found}"
-                )
+                write!(f, "sparse vector: expected an index above {before}, found {found}")
             }
         }
     }
@@ -232,15 +201,11 @@ impl fmt::Display for SparseVectorError {
 impl std::error::Error for SparseVectorError {}
 
 pub(super) fn same_f32_bits(a: &[f32], b: &[f32]) -> bool {
-    a.iter()
-        .map(|x| x.to_bits())
-        .eq(b.iter().map(|x| x.to_bits()))
+    a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits()))
 }
 
 fn same_f64_bits(a: &[f64], b: &[f64]) -> bool {
-    a.iter()
-        .map(|x| x.to_bits())
-        .eq(b.iter().map(|x| x.to_bits()))
+    a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits()))
 }
 
 #[cfg(test)]
@@ -278,31 +243,12 @@ mod tests {
     #[test]
     fn a_sparse_vector_has_ascending_indices_and_parts_of_one_length() {
         let order = |indices| SparseVector::new(indices, vec![0.5, 0.5]).unwrap_err();
-        assert_eq!(
-            order(vec![4, 4]),
-            SparseVectorError::Order {
-                before: 4,
-                found: 4
-            }
-        );
-        assert_eq!(
-            order(vec![4, 3]),
-            SparseVectorError::Order {
-                before: 4,
-                found: 3
-            }
-        );
+        assert_eq!(order(vec![4, 4]), SparseVectorError::Order { before: 4, found: 4 });
+        assert_eq!(order(vec![4, 3]), SparseVectorError::Order { before: 4, found: 3 });
         assert!(SparseVector::new(vec![0, u32::MAX], vec![0.5, 0.5]).is_ok());
 
         let error = SparseVector::new(vec![1], vec![]).unwrap_err();
-        assert_eq!(
-            error,
-            SparseVectorError::Length {
-                part: "values",
-                indices: 1,
-                found: 0
-            }
-        );
+        assert_eq!(error, SparseVectorError::Length { part: "values", indices: 1, found: 0 });
         let error = SparseVector::with_tokens(vec![1], vec![0.5], vec![]).unwrap_err();
         assert!(error.to_string().contains("expected 1 tokens"));
     }
@@ -310,9 +256,6 @@ mod tests {
     #[test]
     fn absent_and_empty_tokens_are_different() {
         let bare = SparseVector::new(vec![], vec![]).unwrap();
-        assert_ne!(
-            bare,
-            SparseVector::with_tokens(vec![], vec![], vec![]).unwrap()
-        );
+        assert_ne!(bare, SparseVector::with_tokens(vec![], vec![], vec![]).unwrap());
     }
 }

@@ -4,9 +4,7 @@ use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::ingest::{
-    Embedding, Encoding, Metadata, MetadataValue, Operation, OperationRecord, SparseVector,
-};
+use crate::ingest::{Embedding, Encoding, Metadata, MetadataValue, Operation, OperationRecord, SparseVector};
 
 /// Any text: every character is possible, and those that need care are frequent.
 fn text() -> impl Strategy<Value = String> {
@@ -85,18 +83,8 @@ pub(super) fn record() -> impl Strategy<Value = OperationRecord> {
         option::of(text()),
         option::of(metadata()),
     )
-        .prop_map(
-            |(operation, id, encoding, embedding, document, uri, metadata)| {
-                let encoding = embedding.as_ref().map(Embedding::encoding).or(encoding);
-                OperationRecord {
-                    id,
-                    operation,
-                    encoding,
-                    embedding,
-                    document,
-                    uri,
-                    metadata,
-                }
-            },
-        )
+        .prop_map(|(operation, id, encoding, embedding, document, uri, metadata)| {
+            let encoding = embedding.as_ref().map(Embedding::encoding).or(encoding);
+            OperationRecord { id, operation, encoding, embedding, document, uri, metadata }
+        })
 }

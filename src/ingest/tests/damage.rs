@@ -34,11 +34,7 @@ fn with_metadata(metadata: &[u8]) -> Vec<u8> {
 
 fn refused(bytes: impl Into<Vec<u8>>) -> (usize, &'static str, String) {
     match decode(bytes).unwrap_err() {
-        DecodeError::Malformed {
-            position,
-            expected,
-            found,
-        } => (position, expected, found),
+        DecodeError::Malformed { position, expected, found } => (position, expected, found),
         other => panic!("{other}"),
     }
 }
@@ -58,10 +54,7 @@ fn bytes_behind_a_record_are_refused() {
     let mut bytes = encode(&complete_record());
     let end = bytes.len();
     bytes.push(0);
-    assert_eq!(
-        refused(bytes),
-        (end, "the end of the record", "byte 0x00".into())
-    );
+    assert_eq!(refused(bytes), (end, "the end of the record", "byte 0x00".into()));
 }
 
 #[test]
@@ -81,21 +74,9 @@ fn a_newer_version_is_newer_and_not_damaged() {
     let mut bytes = encode(&complete_record());
     bytes[0] = 2;
     let error = decode(bytes).unwrap_err();
-    assert_eq!(
-        error,
-        DecodeError::Newer {
-            found: 2,
-            supported: 1
-        }
-    );
+    assert_eq!(error, DecodeError::Newer { found: 2, supported: 1 });
     assert!(error.to_string().contains("newer"));
-    assert_eq!(
-        decode([9]).unwrap_err(),
-        DecodeError::Newer {
-            found: 9,
-            supported: 1
-        }
-    );
+    assert_eq!(decode([9]).unwrap_err(), DecodeError::Newer { found: 9, supported: 1 });
 }
 
 #[test]
@@ -121,11 +102,7 @@ fn a_header_that_makes_no_sense_is_refused_where_it_does() {
         let mut bytes = encode(&complete_record());
         bytes[at] = byte;
         let found = refused(bytes);
-        assert_eq!(
-            (found.0, found.1),
-            (position, expected),
-            "byte {at} is {byte}"
-        );
+        assert_eq!((found.0, found.1), (position, expected), "byte {at} is {byte}");
     }
 }
 
@@ -137,10 +114,7 @@ fn a_size_beyond_the_bytes_is_refused_before_anything_is_allocated() {
         assert!(decode(bytes).is_err(), "{at}");
     }
     let most = u32::MAX.to_le_bytes();
-    assert_eq!(
-        refused(with_metadata(&most)).1,
-        "a count of metadata entries"
-    );
+    assert_eq!(refused(with_metadata(&most)).1, "a count of metadata entries");
     for (tag, expected) in [
         (1, "a text"),
         (5, "a count of texts"),
@@ -164,10 +138,7 @@ fn text_that_is_not_utf8_is_refused_where_it_is_not() {
         let good = bytes[at];
         bytes[at] = 0xff;
         let (position, _, found) = refused(bytes.clone());
-        assert_eq!(
-            (position, found.as_str()),
-            (at, "byte 0xff, which is not UTF-8 there")
-        );
+        assert_eq!((position, found.as_str()), (at, "byte 0xff, which is not UTF-8 there"));
         bytes[at] = good;
     }
     // A character that ends in the next field is none.
@@ -175,54 +146,30 @@ fn text_that_is_not_utf8_is_refused_where_it_is_not() {
     bytes[4] = 1;
     bytes[12] = 1;
     assert_eq!(refused(bytes).1, "the id");
-    assert_eq!(
-        refused(with_metadata(&[1, 0, 0, 0, 1, 0, 0, 0xff])).1,
-        "a metadata key"
-    );
+    assert_eq!(refused(with_metadata(&[1, 0, 0, 0, 1, 0, 0, 0xff])).1, "a metadata key");
 }
 
 #[test]
 fn metadata_that_makes_no_sense_is_refused() {
     let one = |entry: &[u8]| with_metadata(&[&[1, 0, 0, 0][..], entry].concat());
     assert_eq!(refused(with_metadata(&[])).1, "a count of metadata entries");
-    assert_eq!(
-        refused(with_metadata(&[0, 0, 0, 0, 7])).1,
-        "the end of the metadata"
-    );
-    assert_eq!(
-        refused(one(&[0, 0, 11])).1,
-        "the type of a metadata value, 0 to 10"
-    );
+    assert_eq!(refused(with_metadata(&[0, 0, 0, 0, 7])).1, "the end of the metadata");
+    assert_eq!(refused(one(&[0, 0, 11])).1, "the type of a metadata value, 0 to 10");
     assert_eq!(refused(one(&[0, 0, 4, 2])).1, "a bool, 0 or 1");
     let bools = refused(one(&[0, 0, 8, 2, 0, 0, 0, 1, 3]));
     assert_eq!(bools, (25 + 4 + 8, "a bool, 0 or 1", "3".into()));
-    let indices = [
-        0, 0, 9, 2, 0, 0, 0, 4, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    ];
+    let indices = [0, 0, 9, 2, 0, 0, 0, 4, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let found = refused(one(&indices));
-    assert_eq!(
-        found,
-        (25 + 4 + 11, "an index above the one before it", "4".into())
-    );
+    assert_eq!(found, (25 + 4 + 11, "an index above the one before it", "4".into()));
 }
 
 #[test]
 fn a_repeated_key_is_refused_in_small_and_large_maps() {
     for count in [2u32, 16, 17, 5000] {
         let mut metadata = count.to_le_bytes().to_vec();
-        for at in 0..count {
-            let number = if at == count - 1 { 0 } else { at };
+        for number in (1..count).chain([1]) {
             metadata.extend_from_slice(&[4, 0, 0]);
-            metadata.extend_from_slice(&number.to_be_bytes().map(|byte| byte & 0x7f));
-        }
-        if count == 5000 {
-            // Within seven bits per byte, only numbers below 128 stay different.
-            metadata.truncate(4);
-            for at in 0..count {
-                let key = format!("{:04}", if at == count - 1 { 0 } else { at });
-                metadata.extend_from_slice(&[4, 0, 0]);
-                metadata.extend_from_slice(key.as_bytes());
-            }
+            metadata.extend_from_slice(format!("{number:04}").as_bytes());
         }
         let (position, expected, _) = refused(with_metadata(&metadata));
         assert_eq!(expected, "a metadata key not given before");
@@ -233,10 +180,7 @@ fn a_repeated_key_is_refused_in_small_and_large_maps() {
 #[test]
 fn metadata_entries_over_the_limit_are_refused() {
     let metadata = [&65_537u32.to_le_bytes()[..], &[0; 3 * 65_537]].concat();
-    assert_eq!(
-        refused(with_metadata(&metadata)).1,
-        "at most 65536 metadata entries"
-    );
+    assert_eq!(refused(with_metadata(&metadata)).1, "at most 65536 metadata entries");
 }
 
 #[test]

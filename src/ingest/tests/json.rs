@@ -15,15 +15,11 @@ fn write(envelope: Envelope<'_>, record: &OperationRecord) -> String {
 
 fn assert_round_trip(record: &OperationRecord, name: &str) {
     let text = write(Envelope::default(), record);
-    let line =
-        parse_line(text.as_bytes()).unwrap_or_else(|error| panic!("{name}: {error}\n{text}"));
+    let line = parse_line(text.as_bytes()).unwrap_or_else(|error| panic!("{name}: {error}\n{text}"));
     assert_eq!(line.record, *record, "{name}: {text}");
     assert_eq!(line.envelope(), Envelope::default());
     assert_eq!(text.find('\n'), Some(text.len() - 1), "{name}: one line");
-    assert!(
-        serde_json::from_str::<serde_json::Value>(&text).is_ok(),
-        "{name}: {text}"
-    );
+    assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{name}: {text}");
 }
 
 fn parse(text: &str) -> JsonLine {
@@ -32,16 +28,12 @@ fn parse(text: &str) -> JsonLine {
 
 /// The metadata value that `json` stands for.
 fn value(json: &str) -> MetadataValue {
-    let line = parse(&format!(
-        r#"{{"id":"a","operation":"ADD","metadata":{{"k":{json}}}}}"#
-    ));
+    let line = parse(&format!(r#"{{"id":"a","operation":"ADD","metadata":{{"k":{json}}}}}"#));
     line.record.metadata.unwrap().get("k").unwrap().clone()
 }
 
 fn embedding(json: &str) -> Vec<f32> {
-    let line = parse(&format!(
-        r#"{{"id":"a","operation":"ADD","embedding":{json}}}"#
-    ));
+    let line = parse(&format!(r#"{{"id":"a","operation":"ADD","embedding":{json}}}"#));
     match line.record.embedding.unwrap() {
         Embedding::F32(values) => values,
         Embedding::I32(values) => panic!("{values:?}"),
@@ -57,11 +49,7 @@ fn every_trap_of_the_contract_round_trips() {
 
 #[test]
 fn a_line_has_one_form() {
-    let envelope = Envelope {
-        collection: Some("c"),
-        seq_id: Some(7),
-        log_offset: Some(3),
-    };
+    let envelope = Envelope { collection: Some("c"), seq_id: Some(7), log_offset: Some(3) };
     let expected = concat!(
         r#"{"collection":"c","seq_id":7,"log_offset":3,"id":"id-1","operation":"UPSERT","#,
         r#""embedding":[1.0,-2.5,0.0],"document":"text","uri":"file:///x","metadata":{"#,
@@ -135,26 +123,14 @@ fn f32_is_read_without_a_detour_through_f64() {
     assert_eq!(embedding(&format!("[{above}]")), [1.0 + f32::EPSILON]);
     assert_eq!(above.parse::<f64>().unwrap() as f32, 1.0);
     let sparse = format!(r##"{{"#type":"sparse_vector","indices":[1],"values":[{above}]}}"##);
-    let MetadataValue::SparseVector(sparse) = value(&sparse) else {
-        panic!()
-    };
+    let MetadataValue::SparseVector(sparse) = value(&sparse) else { panic!() };
     assert_eq!(sparse.values(), [1.0 + f32::EPSILON]);
 }
 
 #[test]
 fn f64_is_read_exactly() {
-    for text in [
-        "0.3",
-        "2.2250738585072011e-308",
-        "9007199254740993.0",
-        "1e23",
-        "-5e-324",
-    ] {
-        assert_eq!(
-            value(text),
-            MetadataValue::Float(text.parse().unwrap()),
-            "{text}"
-        );
+    for text in ["0.3", "2.2250738585072011e-308", "9007199254740993.0", "1e23", "-5e-324"] {
+        assert_eq!(value(text), MetadataValue::Float(text.parse().unwrap()), "{text}");
     }
 }
 
@@ -172,14 +148,8 @@ fn ints_and_floats_are_told_apart_by_their_form() {
 
 #[test]
 fn typed_lists_may_have_elements() {
-    assert_eq!(
-        value(r##"{"#type":"int_list","values":[1]}"##),
-        vec![1i64].into()
-    );
-    assert_eq!(
-        value(r##"{"values":["x"],"#type":"string_list"}"##),
-        vec!["x".to_owned()].into()
-    );
+    assert_eq!(value(r##"{"#type":"int_list","values":[1]}"##), vec![1i64].into());
+    assert_eq!(value(r##"{"values":["x"],"#type":"string_list"}"##), vec!["x".to_owned()].into());
     let nan = r##"{"#type":"f64_bits","bits":"7FF8000000000000"}"##;
     assert_eq!(value(&format!("[0.5,{nan}]")), vec![0.5, f64::NAN].into());
 }

@@ -60,124 +60,49 @@ fn traps() -> Vec<(&'static str, OperationRecord)> {
     let empty_tokens = SparseVector::with_tokens(vec![], vec![], vec![]).unwrap();
     let nan_sparse = SparseVector::new(vec![1], f32s(&[0xffc0_1234])).unwrap();
     vec![
-        (
-            "a NaN's payload in a vector",
-            record().embedding(f32s(&[0x7fc0_0001, 0xff80_0001])),
-        ),
-        (
-            "infinities in a vector",
-            record().embedding([f32::INFINITY, f32::NEG_INFINITY]),
-        ),
+        ("a NaN's payload in a vector", record().embedding(f32s(&[0x7fc0_0001, 0xff80_0001]))),
+        ("infinities in a vector", record().embedding([f32::INFINITY, f32::NEG_INFINITY])),
         ("-0.0 in a vector", record().embedding([0.0f32, -0.0])),
-        (
-            "the smallest floats",
-            record().embedding(f32s(&[1, 0x8000_0001, 0x007f_ffff])),
-        ),
-        (
-            "the largest floats",
-            record().embedding([f32::MAX, f32::MIN]),
-        ),
-        (
-            "a NaN's payload in metadata",
-            with(f64s(&[0x7ff8_0000_0000_0001])[0].into()),
-        ),
-        (
-            "NaNs in a list",
-            with(f64s(&[0x7ff0_0000_0000_0001, 0xfff8_0000_0000_0002]).into()),
-        ),
+        ("the smallest floats", record().embedding(f32s(&[1, 0x8000_0001, 0x007f_ffff]))),
+        ("the largest floats", record().embedding([f32::MAX, f32::MIN])),
+        ("a NaN's payload in metadata", with(f64s(&[0x7ff8_0000_0000_0001])[0].into())),
+        ("NaNs in a list", with(f64s(&[0x7ff0_0000_0000_0001, 0xfff8_0000_0000_0002]).into())),
         ("a NaN in a sparse vector", with(nan_sparse.into())),
         ("-0.0 in metadata", with((-0.0).into())),
-        (
-            "f64 beyond f32",
-            with(vec![f64::MAX, f64::MIN_POSITIVE, 5e-324].into()),
-        ),
+        ("f64 beyond f32", with(vec![f64::MAX, f64::MIN_POSITIVE, 5e-324].into())),
         ("\\0 in every string", {
-            OperationRecord::add("\0a\0")
-                .document("\0")
-                .uri("\0")
-                .metadata_entry("\0", "\0")
+            OperationRecord::add("\0a\0").document("\0").uri("\0").metadata_entry("\0", "\0")
         }),
         ("non-ASCII in every string", {
-            OperationRecord::add("ключ")
-                .document("漢字\u{2028}")
-                .uri("é")
-                .metadata_entry("🦀", "\u{7f}")
+            OperationRecord::add("ключ").document("漢字\u{2028}").uri("é").metadata_entry("🦀", "\u{7f}")
         }),
-        (
-            "i64::MIN and i64::MAX",
-            with(vec![i64::MIN, i64::MAX].into()),
-        ),
-        (
-            "integers that f64 can't hold",
-            with(((1i64 << 53) + 1).into()),
-        ),
+        ("i64::MIN and i64::MAX", with(vec![i64::MIN, i64::MAX].into())),
+        ("integers that f64 can't hold", with(((1i64 << 53) + 1).into())),
         ("bool next to 0 and 1", bool_beside_numbers),
-        (
-            "a vector of INT32",
-            record().embedding([i32::MIN, -1, 0, i32::MAX]),
-        ),
-        (
-            "an empty vector of FLOAT32",
-            record().embedding(Vec::<f32>::new()),
-        ),
-        (
-            "an empty vector of INT32",
-            record().embedding(Vec::<i32>::new()),
-        ),
-        (
-            "FLOAT32 named without a vector",
-            OperationRecord::delete("a").encoding(Encoding::Float32),
-        ),
-        (
-            "INT32 named without a vector",
-            OperationRecord::update("a").encoding(Encoding::Int32),
-        ),
+        ("a vector of INT32", record().embedding([i32::MIN, -1, 0, i32::MAX])),
+        ("an empty vector of FLOAT32", record().embedding(Vec::<f32>::new())),
+        ("an empty vector of INT32", record().embedding(Vec::<i32>::new())),
+        ("FLOAT32 named without a vector", OperationRecord::delete("a").encoding(Encoding::Float32)),
+        ("INT32 named without a vector", OperationRecord::update("a").encoding(Encoding::Int32)),
         ("no encoding", OperationRecord::delete("a")),
         ("an absent map", record()),
         ("an empty map", record().metadata(Metadata::new())),
-        (
-            "null: remove the key",
-            OperationRecord::update("a").metadata_entry("k", MetadataValue::Null),
-        ),
-        (
-            "an empty list of strings",
-            with(Vec::<String>::new().into()),
-        ),
+        ("null: remove the key", OperationRecord::update("a").metadata_entry("k", MetadataValue::Null)),
+        ("an empty list of strings", with(Vec::<String>::new().into())),
         ("an empty list of ints", with(Vec::<i64>::new().into())),
         ("an empty list of floats", with(Vec::<f64>::new().into())),
         ("an empty list of bools", with(Vec::<bool>::new().into())),
         ("a sparse vector without tokens", with(no_tokens.into())),
-        (
-            "a sparse vector with no tokens in it",
-            with(empty_tokens.into()),
-        ),
-        (
-            "BACKFILL_FN",
-            OperationRecord::new(Operation::BackfillFn, "a"),
-        ),
+        ("a sparse vector with no tokens in it", with(empty_tokens.into())),
+        ("BACKFILL_FN", OperationRecord::new(Operation::BackfillFn, "a")),
         ("an empty id", OperationRecord::upsert("")),
-        (
-            "empty strings that are there",
-            record().document("").uri("").metadata_entry("", ""),
-        ),
-        (
-            "keys that are not in order",
-            record().metadata_entry("z", 1i64).metadata_entry("a", 2i64),
-        ),
+        ("empty strings that are there", record().document("").uri("").metadata_entry("", "")),
+        ("keys that are not in order", record().metadata_entry("z", 1i64).metadata_entry("a", 2i64)),
         ("keys that are fields elsewhere", {
-            record()
-                .document("x")
-                .metadata_entry("chroma:document", "y")
-                .metadata_entry("id", "z")
+            record().document("x").metadata_entry("chroma:document", "y").metadata_entry("id", "z")
         }),
-        (
-            "text that looks like a tag",
-            with(r##"{"#type":"f64_bits","bits":"0"}"##.into()),
-        ),
-        (
-            "a key that looks like a tag",
-            record().metadata_entry("#type", "sparse_vector"),
-        ),
+        ("text that looks like a tag", with(r##"{"#type":"f64_bits","bits":"0"}"##.into())),
+        ("a key that looks like a tag", record().metadata_entry("#type", "sparse_vector")),
         ("every field", complete_record()),
     ]
 }
