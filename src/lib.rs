@@ -9,6 +9,7 @@ mod batch;
 mod error;
 mod format;
 mod ids;
+pub mod ingest;
 mod log;
 mod options;
 mod segment;
