@@ -1,0 +1,170 @@
+//! A storage in memory whose calls fail on demand.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use stratalog::storage::{
+    Access, DirectoryEntry, Mapping, MemoryStorage, Storage, StorageFile, StorageLock,
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    List,
+    Create,
+    Open,
+    Rename,
+    Remove,
+    SyncDirectory,
+    Read,
+    Write,
+    SetLen,
+    Sync,
+    Map,
+}
+
+/// What fails, and how.
+#[derive(Debug, Default)]
+struct Plan {
+    /// Calls of this kind fail.
+    kind: Mutex<Option<(Call, io::ErrorKind)>>,
+    /// Of all calls, this one fails; counted from 1.
+    nth: AtomicU64,
+    calls: AtomicU64,
+    /// From the nth call on all fail: the machine is gone.
+    dead: AtomicBool,
+    stay_dead: AtomicBool,
+    syncs: AtomicU64,
+}
+
+impl Plan {
+    fn check(&self, call: Call) -> io::Result<()> {
+        let n = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        if call == Call::Sync {
+            self.syncs.fetch_add(1, Ordering::SeqCst);
+        }
+        if self.dead.load(Ordering::SeqCst) {
+            return Err(io::Error::other("injected: gone"));
+        }
+        if n == self.nth.load(Ordering::SeqCst) {
+            self.dead.store(self.stay_dead.load(Ordering::SeqCst), Ordering::SeqCst);
+            return Err(io::Error::other(format!("injected: {call:?}")));
+        }
+        match *self.kind.lock() {
+            Some((kind, error)) if kind == call => Err(io::Error::new(error, format!("injected: {call:?}"))),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct FaultyStorage {
+    pub inner: MemoryStorage,
+    plan: Arc<Plan>,
+}
+
+impl FaultyStorage {
+    pub fn new(inner: MemoryStorage) -> Self {
+        FaultyStorage { inner, plan: Arc::default() }
+    }
+
+    pub fn fail(&self, call: Call, error: io::ErrorKind) {
+        *self.plan.kind.lock() = Some((call, error));
+    }
+
+    pub fn heal(&self) {
+        *self.plan.kind.lock() = None;
+    }
+
+    pub fn fail_nth(&self, n: u64, stay_dead: bool) {
+        self.plan.stay_dead.store(stay_dead, Ordering::SeqCst);
+        self.plan.nth.store(n, Ordering::SeqCst);
+    }
+
+    pub fn calls(&self) -> u64 {
+        self.plan.calls.load(Ordering::SeqCst)
+    }
+
+    pub fn syncs(&self) -> u64 {
+        self.plan.syncs.load(Ordering::SeqCst)
+    }
+}
+
+impl Storage for FaultyStorage {
+    fn name(&self) -> String {
+        "faulty".into()
+    }
+    fn lock(&self) -> stratalog::Result<Box<dyn StorageLock>> {
+        self.inner.lock()
+    }
+    fn list(&self) -> io::Result<Vec<DirectoryEntry>> {
+        self.plan.check(Call::List)?;
+        self.inner.list()
+    }
+    fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn StorageFile>> {
+        self.plan.check(Call::Create)?;
+        let file = self.inner.create(name, len)?;
+        Ok(Arc::new(FaultyFile { file, plan: Arc::clone(&self.plan) }))
+    }
+    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn StorageFile>> {
+        self.plan.check(Call::Open)?;
+        let file = self.inner.open(name, access)?;
+        Ok(Arc::new(FaultyFile { file, plan: Arc::clone(&self.plan) }))
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.plan.check(Call::Rename)?;
+        self.inner.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.plan.check(Call::Remove)?;
+        self.inner.remove(name)
+    }
+    fn sync_directory(&self) -> io::Result<()> {
+        self.plan.check(Call::SyncDirectory)?;
+        self.inner.sync_directory()
+    }
+    fn unix_micros(&self) -> i64 {
+        self.inner.unix_micros()
+    }
+    fn random(&self) -> u64 {
+        self.inner.random()
+    }
+}
+
+#[derive(Debug)]
+struct FaultyFile {
+    file: Arc<dyn StorageFile>,
+    plan: Arc<Plan>,
+}
+
+impl StorageFile for FaultyFile {
+    fn size(&self) -> io::Result<u64> {
+        self.file.size()
+    }
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.plan.check(Call::Read)?;
+        self.file.read_at(buffer, position)
+    }
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        if let Err(error) = self.plan.check(Call::Write) {
+            // A failed write may leave any part of its bytes.
+            self.file.write_at(&bytes[..bytes.len() / 2], position)?;
+            return Err(error);
+        }
+        self.file.write_at(bytes, position)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.plan.check(Call::SetLen)?;
+        self.file.set_len(len)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.plan.check(Call::Sync)?;
+        self.file.sync()
+    }
+    fn map(&self, len: u64) -> io::Result<Option<Mapping>> {
+        self.plan.check(Call::Map)?;
+        self.file.map(len)
+    }
+}
