@@ -65,7 +65,7 @@ struct Failure {
 impl Inner {
     /// Blocks until the batch is committed.
     pub(super) fn append(self: &Arc<Self>, stream: StreamId, batch: &Batch) -> Result<Appended> {
-        let Some((appended, slot, tail)) = self.stage(stream, batch, WhenFull::Wait)? else {
+        let Some((appended, slot, tail)) = self.stage(stream, batch, WhenFull::Wait, None)? else {
             return Ok(NOTHING);
         };
         if tail.leading {
@@ -76,9 +76,15 @@ impl Inner {
         slot.wait().map(|()| appended)
     }
 
-    pub(super) fn submit(self: &Arc<Self>, stream: StreamId, batch: &Batch, full: WhenFull) -> Result<PendingAppend> {
+    pub(super) fn submit(
+        self: &Arc<Self>,
+        stream: StreamId,
+        batch: &Batch,
+        full: WhenFull,
+        at: Option<SeqId>,
+    ) -> Result<PendingAppend> {
         let inner = Arc::clone(self);
-        let Some((appended, slot, mut tail)) = self.stage(stream, batch, full)? else {
+        let Some((appended, slot, mut tail)) = self.stage(stream, batch, full, at)? else {
             return Ok(PendingAppend { inner, slot: None, appended: NOTHING });
         };
         self.call_committer(&mut tail);
@@ -86,9 +92,16 @@ impl Inner {
         Ok(PendingAppend { inner, slot: Some(slot), appended })
     }
 
-    /// Checks limits, waits for room, and stages. `None` for an empty batch.
+    /// Checks limits, waits for room, and stages, if `at` is the SeqId due or nobody cares.
+    /// `None` for an empty batch.
     #[allow(clippy::type_complexity)]
-    fn stage(&self, stream: StreamId, batch: &Batch, full: WhenFull) -> Result<Option<(Appended, Arc<Slot>, MutexGuard<'_, Tail>)>> {
+    fn stage(
+        &self,
+        stream: StreamId,
+        batch: &Batch,
+        full: WhenFull,
+        at: Option<SeqId>,
+    ) -> Result<Option<(Appended, Arc<Slot>, MutexGuard<'_, Tail>)>> {
         self.check_limits(batch)?;
         let bytes = batch.frame_bytes() as u64;
         let mut tail = self.tail.lock();
@@ -107,6 +120,9 @@ impl Inner {
             }
             self.call_committer(&mut tail);
             self.room.wait(&mut tail);
+        }
+        if let Some(expected) = at.filter(|expected| expected.0 != tail.next_seq) {
+            return Err(Error::OutOfTurn { expected, next: SeqId(tail.next_seq) });
         }
         if !tail.unwitnessed {
             tail.unwitnessed = true;
@@ -288,11 +304,14 @@ impl Inner {
             rewritten: false,
             end: 0,
         };
-        let file = spare::take(self, roll.capacity).map_err(harmless)?;
+        // Held until the file has its own name: the keeper must not put another one under this.
+        let mut ready = self.spare.lock();
+        let file = spare::take(&mut ready, storage.as_ref(), roll.capacity).map_err(harmless)?;
         file.write_at(&header.encode(), 0).map_err(|e| harmless(Error::io("write", spare::NAME, e)))?;
         let fatal = |operation, file: &str, e| Failure { error: Error::io(operation, file, e), poison: true };
         file.sync().map_err(|e| fatal("sync", spare::NAME, e))?;
         storage.rename(spare::NAME, &name).map_err(|e| harmless(Error::io("rename", spare::NAME, e)))?;
+        drop(ready);
         storage.sync_directory().map_err(|e| fatal("sync directory", &storage.name(), e))?;
         self.counters.syncs.fetch_add(2, Ordering::Relaxed);
 

@@ -29,7 +29,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 pub use pending::{Appended, PendingAppend};
 pub use reader::{Reader, Record};
 pub use recovery::{RecoveryReport, TornTail};
-pub use stats::{CommitCounters, LogStats, SegmentStats, StreamStats};
+pub use stats::{CheckpointStats, CommitCounters, DirectoryStats, FileStats, LogStats, SegmentStats, StreamStats};
 
 use crate::batch::Batch;
 use crate::error::{Error, Result};
@@ -164,7 +164,17 @@ impl Log {
     /// # Errors
     /// As [`append`](Log::append), before anything is written.
     pub fn submit(&self, stream: StreamId, batch: &Batch) -> Result<PendingAppend> {
-        self.inner().submit(stream, batch, WhenFull::Wait)
+        self.inner().submit(stream, batch, WhenFull::Wait, None)
+    }
+
+    /// As [`submit`](Log::submit), but only if the first record gets this very SeqId: who submits
+    /// several batches in a row can be sure that none is in the log without those before it.
+    ///
+    /// # Errors
+    /// [`Error::OutOfTurn`] if another SeqId is due, because somebody else appended, or an earlier
+    /// batch failed and its numbers are given out again; and as [`submit`](Log::submit).
+    pub fn submit_at(&self, first: SeqId, stream: StreamId, batch: &Batch) -> Result<PendingAppend> {
+        self.inner().submit(stream, batch, WhenFull::Wait, Some(first))
     }
 
     /// As [`submit`](Log::submit), but fails where that would block.
@@ -172,7 +182,7 @@ impl Log {
     /// # Errors
     /// [`Error::QueueFull`], and as [`submit`](Log::submit).
     pub fn try_submit(&self, stream: StreamId, batch: &Batch) -> Result<PendingAppend> {
-        self.inner().submit(stream, batch, WhenFull::Fail)
+        self.inner().submit(stream, batch, WhenFull::Fail, None)
     }
 
     /// Makes everything committed so far durable, whatever the durability.
@@ -304,6 +314,8 @@ impl Shared {
             None => self.inner.stop_appending(),
         };
         self.inner.duty.stop();
+        // Under the lock, so that the committer has either seen the stop or hears the call.
+        drop(self.inner.tail.lock());
         self.inner.work.notify_all();
         for thread in threads.drain(..) {
             // A thread that panicked has poisoned the log already.

@@ -56,12 +56,15 @@ fn make(storage: &dyn Storage, capacity: u64) -> Result<Spare> {
     made
 }
 
-/// A spare of at least `capacity` bytes, made now if none is ready.
-pub(super) fn take(inner: &Inner, capacity: u64) -> Result<Arc<dyn StorageFile>> {
-    let mut slot = inner.spare.lock();
-    let spare = match slot.take().filter(|spare| spare.capacity >= capacity) {
+/// A spare of at least `capacity` bytes, made now if none is ready. It is named [`NAME`].
+pub(super) fn take(
+    ready: &mut Option<Spare>,
+    storage: &dyn Storage,
+    capacity: u64,
+) -> Result<Arc<dyn StorageFile>> {
+    let spare = match ready.take().filter(|spare| spare.capacity >= capacity) {
         Some(spare) => spare,
-        None => make(inner.home.storage.as_ref(), capacity)?,
+        None => make(storage, capacity)?,
     };
     Ok(spare.file)
 }

@@ -7,6 +7,8 @@
 mod disk;
 mod mapping;
 mod memory;
+#[cfg(feature = "test-util")]
+mod simulated;
 
 use std::fmt;
 use std::io;
@@ -15,6 +17,8 @@ use std::sync::Arc;
 pub use disk::DiskStorage;
 pub use mapping::Mapping;
 pub use memory::MemoryStorage;
+#[cfg(feature = "test-util")]
+pub use simulated::{SimulatedStorage, Survives};
 
 use crate::error::Result;
 
