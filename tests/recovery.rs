@@ -104,3 +104,28 @@ fn recovery_that_is_cut_off_and_run_again_comes_to_the_same() {
         crashed = snapshot;
     }
 }
+
+#[test]
+fn whole_frames_of_an_earlier_life_of_a_file_are_never_read() {
+    let old = MemoryStorage::new();
+    let log = open(&small(), &old);
+    for n in 0..20 {
+        log.append(stream(1), &batch(n, 1, 300)).unwrap();
+    }
+    let old = old.snapshot().unwrap();
+    let segment = old.list().unwrap().into_iter().map(|e| e.name).find(|n| n.ends_with(".segment")).unwrap();
+    let source = old.open(&segment, Access::Read).unwrap();
+    let mut bytes = vec![0; source.size().unwrap() as usize];
+    source.read_at(&mut bytes, 0).unwrap();
+
+    // The file is used again: the next frame due stands right behind the first new one.
+    let storage = MemoryStorage::new();
+    storage.create("spare", bytes.len() as u64).unwrap().write_at(&bytes, 0).unwrap();
+    // Another sequence of random numbers than the old log had.
+    storage.random();
+    let log = open(&small(), &storage);
+    log.append(stream(1), &batch(0, 1, 300)).unwrap();
+    let recovered = open(&small(), &storage.snapshot().unwrap());
+    assert_eq!(recovered.committed(), SeqId(1));
+    assert_eq!(all(&recovered), all(&log));
+}

@@ -1,5 +1,5 @@
 //! A storage in memory whose calls fail on demand.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::io;
 use std::sync::Arc;

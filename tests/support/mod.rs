@@ -1,5 +1,5 @@
 //! What several test files share: a plain model of a log, and ways to fill and read one.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::sync::Arc;
 
