@@ -31,6 +31,12 @@ impl Inner {
     fn committer(&self) {
         let mut tail = self.tail.lock();
         loop {
+            if tail.crowded {
+                // Those who were just served are about to append again: one sync can serve them all.
+                drop(tail);
+                std::thread::yield_now();
+                tail = self.tail.lock();
+            }
             tail.called = false;
             if !tail.leading && !tail.group.is_empty() {
                 tail = self.lead(tail);

@@ -27,6 +27,10 @@ use crate::storage::StorageFile;
 /// Up to here a copy into the map is the cheaper write, where nobody syncs each one.
 const STORE_BYTES: usize = 8 << 10;
 
+/// With more in a group than this, the first to come back with its next batch does not lead: it
+/// would sync for itself alone, and all others would wait for that.
+const CROWD: usize = 3;
+
 /// The file that is written to; only the leader has it.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
@@ -191,6 +195,7 @@ impl Inner {
 
         let mut tail = self.tail.lock();
         tail.leading = false;
+        tail.crowded = group.is_some_and(|group| group.slots.len() > CROWD);
         let Some((mut group, mut outcome)) = lead.group.take().zip(outcome) else {
             return tail;
         };

@@ -78,6 +78,8 @@ pub(super) struct Tail {
     pub(super) queued_bytes: u64,
     /// Somebody is writing a group.
     pub(super) leading: bool,
+    /// Several waited for the last group; the committer leads.
+    pub(super) crowded: bool,
     /// The committer was told that there is work.
     pub(super) called: bool,
     /// Frames were written since the last witness.
