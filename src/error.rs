@@ -31,6 +31,13 @@ pub enum Error {
         /// The most that may wait: [`Options::queue_bytes`](crate::Options::queue_bytes).
         limit: u64,
     },
+    /// The batch was to get a certain SeqId, and another one is due. Nothing was written.
+    OutOfTurn {
+        /// The SeqId its first record was to get.
+        expected: SeqId,
+        /// The one it would have got.
+        next: SeqId,
+    },
     /// The last SeqId or log_offset has been given out. Nothing was written.
     Exhausted,
     /// The log was closed.
@@ -169,6 +176,11 @@ impl fmt::Display for Error {
                 f,
                 "the queue is full: {queued_bytes} bytes wait for their commit, at most {limit} may; \
                  wait for some of them, or raise queue_bytes"
+            ),
+            Error::OutOfTurn { expected, next } => write!(
+                f,
+                "the batch was to begin at SeqId {expected}, the next one due is {next}: somebody else \
+                 appended, or an earlier batch failed; nothing was written"
             ),
             Error::Exhausted => f.write_str("the last SeqId or log_offset has been given out"),
             Error::Closed => f.write_str("the log is not running: it was closed"),

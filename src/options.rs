@@ -1,13 +1,9 @@
 //! How a log is opened.
 
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::format::{MAX_BATCH_RECORDS, MAX_BODY_BYTES, MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES};
-use crate::log::Log;
-use crate::storage::{DiskStorage, Storage};
 
 /// What "committed" means: when an append returns, and when readers see its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -149,44 +145,6 @@ impl Options {
     pub fn idle_witness(mut self, pause: Duration) -> Self {
         self.idle_witness = pause;
         self
-    }
-
-    /// Opens the log in `directory` for writing, makes it if it isn't there, and recovers it
-    /// after a crash. See [`Log::open`].
-    ///
-    /// # Errors
-    /// As [`Log::open`], and [`Error::Invalid`] for options out of range.
-    pub fn open(&self, directory: impl AsRef<Path>) -> Result<Log> {
-        self.validate()?;
-        self.open_storage(Arc::new(DiskStorage::create(directory.as_ref())?))
-    }
-
-    /// Opens the log in `directory` for reading only: takes no lock, writes nothing, and can be
-    /// used while another process writes. See [`Log::open_read_only`].
-    ///
-    /// # Errors
-    /// As [`Log::open_read_only`].
-    pub fn open_read_only(&self, directory: impl AsRef<Path>) -> Result<Log> {
-        self.validate()?;
-        self.open_storage_read_only(Arc::new(DiskStorage::existing(directory.as_ref())?))
-    }
-
-    /// Opens the log in a storage of the caller's.
-    ///
-    /// # Errors
-    /// As [`Log::open`].
-    pub fn open_storage(&self, storage: Arc<dyn Storage>) -> Result<Log> {
-        self.validate()?;
-        Log::open_with(self.clone(), storage)
-    }
-
-    /// Opens the log in a storage of the caller's for reading only.
-    ///
-    /// # Errors
-    /// As [`Log::open_read_only`].
-    pub fn open_storage_read_only(&self, storage: Arc<dyn Storage>) -> Result<Log> {
-        self.validate()?;
-        Log::open_read_only_with(self.clone(), storage)
     }
 
     pub(crate) fn validate(&self) -> Result<()> {

@@ -84,6 +84,21 @@ fn a_full_disk_is_an_error_and_the_log_works_again_once_there_is_room() {
 }
 
 #[test]
+fn where_there_is_little_room_left_segments_are_smaller() {
+    let storage = FaultyStorage::default();
+    storage.room_for(100_000);
+    let log = open_faulty(&Options::new(), &storage).unwrap();
+    let mut acknowledged = 0;
+    for _ in 0..60 {
+        if log.append(stream(1), &batch(acknowledged, 1, 8_000)).is_ok() {
+            acknowledged += 1;
+        }
+    }
+    assert!(acknowledged >= 55, "{acknowledged}");
+    assert_eq!(all(&log).len() as u64, acknowledged);
+}
+
+#[test]
 fn what_failed_does_not_come_back_after_a_clean_close() {
     let storage = FaultyStorage::default();
     let log = open_faulty(&small(), &storage).unwrap();

@@ -17,7 +17,8 @@ use byteorder::{ByteOrder, LittleEndian as LE};
 use bytes::Bytes;
 
 use super::index::partition;
-use super::{CHECKPOINT_MAGIC, FORMAT_VERSION, HeaderError, Invalid, check_magic};
+use super::{ALIGNMENT, CHECKPOINT_MAGIC, DATA_START, FORMAT_VERSION, HeaderError, Invalid, check_magic};
+use crate::ids::SeqId;
 
 const HEADER: usize = 128;
 const STREAM: usize = 40;
@@ -42,6 +43,15 @@ pub(crate) struct CheckpointHead {
     pub(crate) scan_position: u64,
     pub(crate) last_micros: i64,
     pub(crate) clean: bool,
+}
+
+impl CheckpointHead {
+    /// Nothing was written behind the scan position, and nothing ever will be: the next append
+    /// begins a segment of another name. A segment that was still empty gives its name to the
+    /// next one, so there the scan goes on.
+    pub(crate) fn ends_the_scan(&self) -> bool {
+        self.clean && self.scan_base != self.next_seq
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -134,7 +144,9 @@ impl Checkpoint {
         let (stored, computed) =
             (LE::read_u32(&head[12..16]), crc32fast::hash(bytes.get(16..).unwrap_or_default()));
         if stored != computed {
-            return Err(Invalid::new(12, format!("checksum {computed:#010x}"), format!("{stored:#010x}")).into());
+            return Err(
+                Invalid::new(12, format!("checksum {computed:#010x}"), format!("{stored:#010x}")).into()
+            );
         }
         let mut log_id = [0; 16];
         log_id.copy_from_slice(&head[16..32]);
@@ -143,10 +155,12 @@ impl Checkpoint {
         let split = match (segments, streams) {
             (Some(a), Some(b)) if a.checked_add(b) == Some(body.len() as u64) => HEADER + a as usize,
             _ => {
-                return Err(Invalid::new(80, "counts that fit the file", format!("{} bytes", body.len())).into());
+                return Err(
+                    Invalid::new(80, "counts that fit the file", format!("{} bytes", body.len())).into()
+                );
             }
         };
-        Ok(Checkpoint {
+        let read = Checkpoint {
             head: CheckpointHead {
                 log_id,
                 generation: LE::read_u64(&head[32..40]),
@@ -158,7 +172,38 @@ impl Checkpoint {
             },
             segments: bytes.slice(HEADER..split),
             streams: StreamTable(bytes.slice(split..)),
-        })
+        };
+        read.check_numbers()?;
+        Ok(read)
+    }
+
+    /// What a checksum can't say: that the numbers are such as a log can have. Who uses them adds to
+    /// them and searches the tables by halves.
+    fn check_numbers(&self) -> Result<(), Invalid> {
+        let head = &self.head;
+        let wrong = |at: usize, expected: &str| Invalid::new(at as u64, expected, "others");
+        if !(1..=SeqId::MAX.0).contains(&head.generation) {
+            return Err(Invalid::new(32, "a generation from 1", head.generation.to_string()));
+        }
+        if !(1..=SeqId::MAX.0 + 1).contains(&head.next_seq) || !(1..=head.next_seq).contains(&head.scan_base)
+        {
+            return Err(wrong(40, "1 <= scan base <= next SeqId"));
+        }
+        if head.scan_position < DATA_START || !head.scan_position.is_multiple_of(ALIGNMENT) {
+            return Err(Invalid::new(56, "the position of a frame", head.scan_position.to_string()));
+        }
+        if !self.segments().is_sorted_by(|a, b| a < b) {
+            return Err(wrong(HEADER, "ascending segments"));
+        }
+        let mut last = None;
+        for (id, state) in self.streams.iter() {
+            let numbers = [state.next_log_offset, state.first_seq, state.last_seq];
+            if last >= Some(id) || numbers.iter().any(|number| *number > SeqId::MAX.0 + 1) {
+                return Err(wrong(HEADER + self.segments.len(), "ascending streams with numbers below 2^63"));
+            }
+            last = Some(id);
+        }
+        Ok(())
     }
 
     pub(crate) fn segments(&self) -> impl Iterator<Item = u64> + '_ {
@@ -191,6 +236,22 @@ mod tests {
         assert_eq!(read.segments().collect::<Vec<_>>(), [1, 40]);
         assert_eq!(read.streams.find(&[8; 16]).unwrap().next_log_offset, 46);
         assert!(read.streams.find(&[7; 16]).is_none());
+    }
+
+    #[test]
+    fn numbers_that_no_log_has_are_refused_though_the_checksum_is_right() {
+        let most = u64::MAX.to_le_bytes();
+        let zero = 0u64.to_le_bytes();
+        // generation, next SeqId, scan base, scan position, a base, the second stream's id, an offset
+        let wrong =
+            [(32, most), (32, zero), (40, most), (40, zero), (48, most), (48, zero), (56, most), (56, zero)];
+        for (at, value) in wrong.into_iter().chain([(128, most), (184, zero), (160, most), (168, most)]) {
+            let mut bad = sample();
+            bad[at..at + 8].copy_from_slice(&value);
+            let checksum = crc32fast::hash(&bad[16..]);
+            bad[12..16].copy_from_slice(&checksum.to_le_bytes());
+            assert!(Checkpoint::decode(&Bytes::from(bad)).is_err(), "{value:?} at {at}");
+        }
     }
 
     #[test]

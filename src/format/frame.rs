@@ -138,6 +138,11 @@ impl FrameHeader {
         self.encode_into(&entries, seed, out);
     }
 
+    /// False where no frame begins, which is nearly everywhere: for those who look at every place.
+    pub(crate) fn may_begin(bytes: &[u8]) -> bool {
+        matches!(bytes.get(4), Some(1 | 2))
+    }
+
     /// A header of which only the shape was checked: `remaining` bytes exist from its first on.
     /// Nothing in it may be trusted, and nothing allocated after it, before [`verify`](Self::verify).
     pub(crate) fn peek(bytes: &[u8], remaining: u64) -> Result<FrameHeader, Invalid> {
@@ -189,7 +194,8 @@ impl FrameHeader {
                 format!("one of {}", self.frame_bytes()),
             ));
         }
-        let last_ok = self.first_seq >= 1 && self.next_seq() <= SeqId::MAX.0.saturating_add(1);
+        let most = SeqId::MAX.0.saturating_add(1);
+        let last_ok = self.first_seq >= 1 && self.next_seq() <= most;
         if !last_ok || self.durable_upto >= self.first_seq {
             return Err(Invalid::new(
                 16,
@@ -197,14 +203,17 @@ impl FrameHeader {
                 format!("{} and {}", self.durable_upto, self.first_seq),
             ));
         }
+        let last_offset = self.first_log_offset.saturating_add(u64::from(self.count));
+        if last_offset > most {
+            return Err(Invalid::new(48, "log_offsets below 2^63", self.first_log_offset.to_string()));
+        }
         Ok(())
     }
 
     /// Checks header and table, which are the first [`head_bytes`](Self::head_bytes) of `bytes`.
     pub(crate) fn verify(&self, bytes: &[u8], seed: u32) -> Result<(), Invalid> {
-        let Some((stored, covered)) = bytes
-            .get(..self.head_bytes())
-            .and_then(|head| head.split_first_chunk::<4>())
+        let Some((stored, covered)) =
+            bytes.get(..self.head_bytes()).and_then(|head| head.split_first_chunk::<4>())
         else {
             return Err(Invalid::new(
                 0,
@@ -214,7 +223,11 @@ impl FrameHeader {
         };
         let (stored, computed) = (u32::from_le_bytes(*stored), checksum(seed, covered));
         if stored != computed {
-            return Err(Invalid::new(0, format!("frame checksum {computed:#010x}"), format!("{stored:#010x}")));
+            return Err(Invalid::new(
+                0,
+                format!("frame checksum {computed:#010x}"),
+                format!("{stored:#010x}"),
+            ));
         }
         let table = bytes.get(FRAME_HEADER_BYTES..self.head_bytes()).unwrap_or_default();
         let body: u64 = entries(table).map(|e| padded(e.len as usize) as u64).sum();

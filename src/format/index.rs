@@ -121,7 +121,9 @@ impl Index {
         let (stored, computed) =
             (LE::read_u32(&head[12..16]), crc32fast::hash(bytes.get(16..).unwrap_or_default()));
         if stored != computed {
-            return Err(Invalid::new(12, format!("checksum {computed:#010x}"), format!("{stored:#010x}")).into());
+            return Err(
+                Invalid::new(12, format!("checksum {computed:#010x}"), format!("{stored:#010x}")).into()
+            );
         }
         let mut log_id = [0; 16];
         log_id.copy_from_slice(&head[16..32]);
@@ -132,9 +134,8 @@ impl Index {
             data_end: LE::read_u64(&head[48..56]),
             salt: LE::read_u32(&head[56..60]),
         };
-        let count = |at: usize, width: usize| {
-            LE::read_u32(head.get(at..at + 4).unwrap_or(&[0; 4])) as usize * width
-        };
+        let count =
+            |at: usize, width: usize| LE::read_u32(head.get(at..at + 4).unwrap_or(&[0; 4])) as usize * width;
         let (places, streams, frames) = (count(60, PLACE), count(64, STREAM), count(68, PLACE));
         if places + streams + frames != body.len() {
             return Err(Invalid::new(
@@ -144,12 +145,42 @@ impl Index {
             )
             .into());
         }
-        Ok(Index {
+        let read = Index {
             identity,
             places: bytes.slice(HEADER..HEADER + places),
             streams: bytes.slice(HEADER + places..HEADER + places + streams),
             frames: bytes.slice(HEADER + places + streams..),
-        })
+        };
+        read.check_order()?;
+        Ok(read)
+    }
+
+    /// What a checksum can't say: that everything ascends. Whoever searches relies on it, and whoever
+    /// asks for the frames behind a position would get the same ones again and again.
+    fn check_order(&self) -> Result<(), Invalid> {
+        let wrong = |at: usize, expected: &str| Err(Invalid::new((HEADER + at) as u64, expected, "others"));
+        if !ascend(&self.places) {
+            return wrong(0, "ascending places");
+        }
+        let (mut last, mut frames) = (None, 0);
+        for k in 0..self.streams.len() / STREAM {
+            let entry = self
+                .stream_entry(k)
+                .and_then(|entry| Some((entry.first_chunk::<16>()?, self.run_of(entry)?)));
+            let Some((id, run)) = entry.filter(|(id, run)| last < Some(**id) && ascend(&run.frames)) else {
+                return wrong(self.places.len() + k * STREAM, "ascending streams and frames");
+            };
+            let first = self.stream_entry(k).and_then(|entry| entry.get(24..28)).map(LE::read_u32);
+            if first != Some(frames) || run.len() == 0 {
+                return wrong(self.places.len() + k * STREAM + 24, "the number of the stream's first frame");
+            }
+            (last, frames) = (Some(*id), frames + run.len() as u32);
+        }
+        if frames as usize * PLACE == self.frames.len() {
+            Ok(())
+        } else {
+            wrong(0, "frames that belong to streams")
+        }
     }
 
     /// The last place at or before `delta`, by SeqId.
@@ -168,9 +199,9 @@ impl Index {
 
     /// All runs, sorted by stream.
     pub(crate) fn runs(&self) -> impl Iterator<Item = ([u8; 16], StoredRun)> + '_ {
-        self.streams.chunks_exact(STREAM).filter_map(|entry| {
-            Some((*entry.first_chunk::<16>()?, self.run_of(entry)?))
-        })
+        self.streams
+            .chunks_exact(STREAM)
+            .filter_map(|entry| Some((*entry.first_chunk::<16>()?, self.run_of(entry)?)))
     }
 
     fn stream_entry(&self, k: usize) -> Option<&[u8]> {
@@ -220,6 +251,11 @@ fn last_at(places: &[u8], delta: u32) -> Option<Place> {
         .and_then(at)
 }
 
+/// Both numbers of each place are above those of the one before it.
+fn ascend(places: &[u8]) -> bool {
+    places.chunks_exact(PLACE).map(Place::read).is_sorted_by(|a, b| a.delta < b.delta && a.slot < b.slot)
+}
+
 /// The number of leading items for which `before` holds.
 pub(crate) fn partition(len: usize, before: impl Fn(usize) -> bool) -> usize {
     let (mut low, mut high) = (0, len);
@@ -242,7 +278,11 @@ mod tests {
         let identity = Identity { log_id: [1; 16], base: 100, end: 140, data_end: 9000, salt: 5 };
         let places = [Place::new(0, 4096), Place::new(20, 8192)];
         let runs = [
-            Run { stream: [1; 16], first_log_offset: 7, frames: vec![Place::new(0, 4096), Place::new(5, 6000)] },
+            Run {
+                stream: [1; 16],
+                first_log_offset: 7,
+                frames: vec![Place::new(0, 4096), Place::new(5, 6000)],
+            },
             Run { stream: [9; 16], first_log_offset: 1, frames: vec![Place::new(0, 8192)] },
         ];
         encode(&identity, &places, &runs)
@@ -260,6 +300,20 @@ mod tests {
         assert_eq!(run.frame_holding(6), None);
         assert!(index.run(&[2; 16]).is_none());
         assert_eq!(index.runs().count(), 2);
+    }
+
+    #[test]
+    fn what_does_not_ascend_is_refused_though_the_checksum_is_right() {
+        // A place's SeqId and position, a stream's id, its first frame, its frames, and two of theirs.
+        for (at, value) in
+            [(96, 20), (108, 1), (112, u32::MAX), (136, 1), (140, 3), (140, 0), (176, 9), (180, 9000)]
+        {
+            let mut bad = sample();
+            bad[at..at + 4].copy_from_slice(&u32::to_le_bytes(value));
+            let checksum = crc32fast::hash(&bad[16..]);
+            bad[12..16].copy_from_slice(&checksum.to_le_bytes());
+            assert!(Index::decode(&Bytes::from(bad)).is_err(), "{value} at {at}");
+        }
     }
 
     #[test]

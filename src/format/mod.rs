@@ -67,11 +67,9 @@ pub(crate) enum HeaderError {
 impl HeaderError {
     pub(crate) fn in_file(self, file: &str) -> crate::error::Error {
         match self {
-            HeaderError::Newer(found) => crate::error::Error::Version {
-                file: file.to_owned(),
-                found,
-                supported: FORMAT_VERSION,
-            },
+            HeaderError::Newer(found) => {
+                crate::error::Error::Version { file: file.to_owned(), found, supported: FORMAT_VERSION }
+            }
             HeaderError::Invalid(invalid) => invalid.in_file(file, 0),
         }
     }
@@ -86,7 +84,9 @@ impl From<Invalid> for HeaderError {
 /// Checks magic, then version, so that a newer file reads as newer and not as damaged.
 pub(crate) fn check_magic(bytes: &[u8], magic: [u8; 8], need: usize) -> Result<(), HeaderError> {
     if bytes.len() < need {
-        return Err(Invalid::new(0, format!("a header of {need} bytes"), format!("{} bytes", bytes.len())).into());
+        return Err(
+            Invalid::new(0, format!("a header of {need} bytes"), format!("{} bytes", bytes.len())).into()
+        );
     }
     let (head, rest) = bytes.split_at(8);
     if head != magic {
@@ -102,5 +102,44 @@ pub(crate) fn check_magic(bytes: &[u8], magic: [u8; 8], need: usize) -> Result<(
         // 0 was never a version: damage, not a newer file.
         0 => Err(Invalid::new(8, format!("format version {FORMAT_VERSION}"), "0").into()),
         newer => Err(HeaderError::Newer(newer)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A row of the table: name and value, as they stand in the documentation.
+    fn documented(name: &str) -> &'static str {
+        let text = include_str!("../../docs/format.md");
+        let row = text.lines().find_map(|line| line.strip_prefix(&format!("| `{name}` | ")));
+        row.and_then(|rest| rest.split(" |").next()).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_constants_are_the_documented_ones() {
+        let numbers = [
+            ("FORMAT_VERSION", u64::from(FORMAT_VERSION)),
+            ("SEGMENT_HEADER_BYTES", SEGMENT_HEADER_BYTES as u64),
+            ("DATA_START", DATA_START),
+            ("ALIGNMENT", ALIGNMENT),
+            ("FRAME_HEADER_BYTES", FRAME_HEADER_BYTES as u64),
+            ("RECORD_ENTRY_BYTES", RECORD_ENTRY_BYTES as u64),
+            ("MAX_BATCH_RECORDS", MAX_BATCH_RECORDS as u64),
+            ("MAX_BODY_BYTES", MAX_BODY_BYTES as u64),
+            ("MIN_SEGMENT_BYTES", MIN_SEGMENT_BYTES),
+            ("MAX_SEGMENT_BYTES", MAX_SEGMENT_BYTES),
+        ];
+        for (name, value) in numbers {
+            assert_eq!(documented(name), value.to_string(), "{name}");
+        }
+        let magics = [
+            ("SEGMENT_MAGIC", SEGMENT_MAGIC),
+            ("INDEX_MAGIC", INDEX_MAGIC),
+            ("CHECKPOINT_MAGIC", CHECKPOINT_MAGIC),
+        ];
+        for (name, magic) in magics {
+            assert_eq!(documented(name), format!("`{}`", String::from_utf8_lossy(&magic)), "{name}");
+        }
     }
 }

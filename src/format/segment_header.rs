@@ -13,6 +13,7 @@
 use byteorder::{ByteOrder, LittleEndian as LE};
 
 use super::{FORMAT_VERSION, HeaderError, Invalid, SEGMENT_HEADER_BYTES, SEGMENT_MAGIC, check_magic};
+use crate::ids::SeqId;
 
 /// The segment was written anew without some of its records: SeqIds may be missing in it.
 const FLAG_REWRITTEN: u32 = 1;
@@ -28,7 +29,9 @@ pub(crate) struct SegmentHeader {
     /// Seed of all checksums of this use of the file.
     pub(crate) salt: u32,
     pub(crate) rewritten: bool,
-    /// In a rewritten segment, the SeqId after its last one, present or not; otherwise 0.
+    /// In a rewritten segment, the SeqId after its last one, present or not; otherwise 0. The frames
+    /// of a rewritten segment end with a witness of this SeqId, so that its own end is told from
+    /// damage.
     pub(crate) end: u64,
 }
 
@@ -54,7 +57,12 @@ impl SegmentHeader {
         let body = &bytes[16..SEGMENT_HEADER_BYTES];
         let (stored, computed) = (LE::read_u32(&bytes[12..16]), crc32fast::hash(body));
         if stored != computed {
-            return Err(Invalid::new(12, format!("header checksum {computed:#010x}"), format!("{stored:#010x}")).into());
+            return Err(Invalid::new(
+                12,
+                format!("header checksum {computed:#010x}"),
+                format!("{stored:#010x}"),
+            )
+            .into());
         }
         let mut log_id = [0; 16];
         log_id.copy_from_slice(&body[..16]);
@@ -62,7 +70,7 @@ impl SegmentHeader {
         if flags & !FLAG_REWRITTEN != 0 {
             return Err(Invalid::new(60, "known flags", format!("{flags:#010x}")).into());
         }
-        Ok(SegmentHeader {
+        let header = SegmentHeader {
             log_id,
             base: LE::read_u64(&body[16..24]),
             durable_upto: LE::read_u64(&body[24..32]),
@@ -70,7 +78,24 @@ impl SegmentHeader {
             salt: LE::read_u32(&body[40..44]),
             rewritten: flags & FLAG_REWRITTEN != 0,
             end: LE::read_u64(&body[48..56]),
-        })
+        };
+        header.check_numbers()?;
+        Ok(header)
+    }
+
+    /// What a checksum can't say: that the numbers are such as a log can have.
+    fn check_numbers(&self) -> Result<(), Invalid> {
+        if !(1..=SeqId::MAX.0 + 1).contains(&self.base) || self.durable_upto > SeqId::MAX.0 {
+            let found = format!("{} and {}", self.base, self.durable_upto);
+            return Err(Invalid::new(32, "base and durable_upto below 2^63", found));
+        }
+        let end_ok =
+            if self.rewritten { (self.base..=SeqId::MAX.0 + 1).contains(&self.end) } else { self.end == 0 };
+        if end_ok {
+            Ok(())
+        } else {
+            Err(Invalid::new(64, "an end, in a rewritten segment only", self.end.to_string()))
+        }
     }
 }
 
@@ -102,6 +127,21 @@ mod tests {
             let mut bad = good;
             bad[bit / 8] ^= 1 << (bit % 8);
             assert!(SegmentHeader::decode(&bad).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_no_log_has_are_refused_though_the_checksum_is_right() {
+        let wrong = [
+            SegmentHeader { base: 0, ..header() },
+            SegmentHeader { base: u64::MAX, ..header() },
+            SegmentHeader { durable_upto: u64::MAX, ..header() },
+            SegmentHeader { end: 41, ..header() },
+            SegmentHeader { end: u64::MAX, ..header() },
+            SegmentHeader { rewritten: false, ..header() },
+        ];
+        for header in wrong {
+            assert!(SegmentHeader::decode(&header.encode()).is_err(), "{header:?}");
         }
     }
 

@@ -104,8 +104,8 @@ impl Inner {
         };
         if let Some(capacity) = begun {
             let next = spare::capacity_after(capacity, self.options.segment_bytes).max(planned);
-            spare::prepare(self, next)?;
-            self.tail.lock().planned_capacity = next;
+            let made = spare::prepare(self, next)?;
+            self.tail.lock().planned_capacity = made;
         }
         if self.since_checkpoint.load(Ordering::Relaxed) >= self.checkpoint_due.load(Ordering::Relaxed) {
             self.checkpoint(false)?;

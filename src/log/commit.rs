@@ -211,6 +211,8 @@ impl Inner {
             failed = tail.set_back(next_seq, group.bytes.get(outcome.written..).unwrap_or_default());
             if failure.poison {
                 tail.stopped = Some(failure.error.poisoned());
+            } else if spare::is_full(&failure.error) {
+                tail.planned_capacity = spare::smaller(tail.planned_capacity);
             }
         }
         self.room.notify_all();

@@ -27,7 +27,7 @@ impl Inner {
         start.clean &= base == start.base && !more;
         (start.base, start.position, start.next_seq) = (base, end_position, end_seq);
         (start.durable, start.last_micros) = (end_seq - 1, replay.last_micros);
-        self.durable.store(end_seq - 1, Ordering::Release);
+        self.durable.store(replay.durable.min(end_seq - 1), Ordering::Release);
         self.committed.store(end_seq - 1, Ordering::Release);
         self.tail.lock().next_seq = end_seq;
         Ok(more)

@@ -1,5 +1,6 @@
 //! Opening.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -20,7 +21,7 @@ use crate::ids::SeqId;
 use crate::options::Options;
 use crate::segment::scan::read_header;
 use crate::segment::{Home, Segment, names};
-use crate::storage::{Access, Storage, StorageLock};
+use crate::storage::{Access, DiskStorage, Storage, StorageLock};
 
 /// Everything known of a log before a frame behind the checkpoint was read.
 struct Found {
@@ -57,7 +58,7 @@ fn find(options: &Options, storage: Arc<dyn Storage>) -> Result<Found> {
                 next_seq: newest.head.next_seq,
                 last_micros: newest.head.last_micros,
                 durable: newest.head.next_seq.saturating_sub(1),
-                clean: newest.head.clean,
+                clean: newest.head.ends_the_scan(),
             }
         }
         None => {
@@ -73,8 +74,48 @@ fn find(options: &Options, storage: Arc<dyn Storage>) -> Result<Found> {
     Ok(Found { home, survey, checkpoints, start })
 }
 
+impl Options {
+    /// Opens the log in `directory` for writing, makes it if it isn't there, and recovers it
+    /// after a crash. See [`Log::open`].
+    ///
+    /// # Errors
+    /// As [`Log::open`], and [`Error::Invalid`] for options out of range.
+    pub fn open(&self, directory: impl AsRef<Path>) -> Result<Log> {
+        self.validate()?;
+        self.open_storage(Arc::new(DiskStorage::create(directory.as_ref())?))
+    }
+
+    /// Opens the log in `directory` for reading only: takes no lock, writes nothing, and can be
+    /// used while another process writes. See [`Log::open_read_only`].
+    ///
+    /// # Errors
+    /// As [`Log::open_read_only`].
+    pub fn open_read_only(&self, directory: impl AsRef<Path>) -> Result<Log> {
+        self.validate()?;
+        self.open_storage_read_only(Arc::new(DiskStorage::existing(directory.as_ref())?))
+    }
+
+    /// Opens the log in a storage of the caller's.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn open_storage(&self, storage: Arc<dyn Storage>) -> Result<Log> {
+        self.validate()?;
+        Log::open_with(self.clone(), storage)
+    }
+
+    /// Opens the log in a storage of the caller's for reading only.
+    ///
+    /// # Errors
+    /// As [`Log::open_read_only`].
+    pub fn open_storage_read_only(&self, storage: Arc<dyn Storage>) -> Result<Log> {
+        self.validate()?;
+        Log::open_read_only_with(self.clone(), storage)
+    }
+}
+
 impl Log {
-    pub(crate) fn open_with(options: Options, storage: Arc<dyn Storage>) -> Result<Log> {
+    fn open_with(options: Options, storage: Arc<dyn Storage>) -> Result<Log> {
         // Looked at before the lock file is made: what isn't ours is not touched.
         Survey::of(storage.as_ref())?;
         let lock = storage.lock()?;
@@ -92,7 +133,8 @@ impl Log {
             ..RecoveryReport::default()
         };
         let segments = recovery::settle(&home, &survey, &start, &mut replay, &mut report)?;
-        report.clean = (start.clean || survey.is_new()) && replay.records == 0 && report.torn.is_none();
+        let closed = checkpoints.newest.as_ref().map_or(survey.is_new(), |newest| newest.head.clean);
+        report.clean = closed && replay.records == 0 && report.torn.is_none();
 
         let spare = survey.spare.then(|| spare::adopt(storage.as_ref(), options.segment_bytes)).flatten();
         let tail = tail(&replay, streams, spare::first_capacity(spare.as_ref(), options.segment_bytes));
@@ -105,7 +147,7 @@ impl Log {
         Ok(Log { shared: Arc::new(Shared { inner, threads: Mutex::new(threads) }) })
     }
 
-    pub(crate) fn open_read_only_with(options: Options, storage: Arc<dyn Storage>) -> Result<Log> {
+    fn open_read_only_with(options: Options, storage: Arc<dyn Storage>) -> Result<Log> {
         let Found { home, survey, checkpoints, start } = find(&options, storage)?;
         let table = checkpoints.newest.as_ref().map(|newest| newest.streams.clone()).unwrap_or_default();
         let ends = survey.segments.iter().copied().take_while(|base| *base < start.base);
@@ -147,6 +189,7 @@ fn tail(replay: &Replay, streams: Streams, planned_capacity: u64) -> Tail {
         idle: Group::default(),
         queued_bytes: 0,
         leading: false,
+        crowded: false,
         called: false,
         unwitnessed: false,
         setbacks: 0,

@@ -44,7 +44,7 @@ pub struct Record {
 /// for record in log.reader(SeqId(1)..)? {
 ///     println!("{}", record?.seq_id);
 /// }
-/// # Ok::<(), stratalog::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Reader {
     inner: Arc<Inner>,
@@ -56,6 +56,8 @@ pub struct Reader {
     segments: Arc<Vec<Arc<Segment>>>,
     at: Option<At>,
     current: Option<Current>,
+    /// One stream: damage that may have hit the record wanted next. The next good frame tells.
+    damage: Option<Error>,
     finished: bool,
 }
 
@@ -67,6 +69,8 @@ enum Scope {
         end_log_offset: u64,
         /// False before the first record and after damage, when a gap says nothing new.
         in_order: bool,
+        /// A segment that was rewritten without some of its records came since the last record.
+        thinned: bool,
     },
 }
 
@@ -79,6 +83,8 @@ struct At {
     /// One stream: its next frames, and the last one taken.
     frames: StreamFrames,
     after: u64,
+    /// The file is no segment of this log: nothing can be read from it.
+    lost: bool,
 }
 
 struct Current {
@@ -96,21 +102,27 @@ impl Reader {
 
     pub(super) fn of_stream(inner: Arc<Inner>, id: StreamId, range: &impl RangeBounds<LogOffset>) -> Self {
         let (next, end) = bounds(range, |offset| offset.0);
-        let scope = Scope::Stream { id, next_log_offset: next, end_log_offset: end, in_order: true };
+        let scope = Scope::Stream { id, next_log_offset: next, end_log_offset: end, in_order: true, thinned: false };
         let first = inner.first_seq_hint(id);
         Self::new(inner, scope, first, u64::MAX)
     }
 
     pub(super) fn of_stream_by_seq(inner: Arc<Inner>, id: StreamId, range: &impl RangeBounds<SeqId>) -> Self {
         let (next, end) = bounds(range, |seq| seq.0);
-        let scope = Scope::Stream { id, next_log_offset: 1, end_log_offset: u64::MAX, in_order: false };
+        let scope = Scope::Stream {
+            id,
+            next_log_offset: 1,
+            end_log_offset: u64::MAX,
+            in_order: false,
+            thinned: false,
+        };
         let first = inner.first_seq_hint(id).max(next);
         Self::new(inner, scope, first, end)
     }
 
     fn new(inner: Arc<Inner>, scope: Scope, next_seq: u64, end_seq: u64) -> Self {
         let segments = inner.segments();
-        Reader { inner, scope, next_seq, end_seq, segments, at: None, current: None, finished: next_seq >= end_seq }
+        Reader { inner, scope, next_seq, end_seq, segments, at: None, current: None, damage: None, finished: next_seq >= end_seq }
     }
 
     /// The next record, or `None` if nothing more is committed, or the range is at its end.
@@ -212,6 +224,7 @@ impl Reader {
             let Some(k) = self.place()? else { return Ok(false) };
             // Looked up before the segment is searched: only a segment with a successor is whole.
             let has_next = self.segments.get(k + 1).is_some();
+            self.check_file()?;
             let found = match &self.scope {
                 Scope::Log => self.next_log_frame()?,
                 Scope::Stream { .. } => self.next_stream_frame()?,
@@ -221,17 +234,108 @@ impl Reader {
             }
             if has_next {
                 let next = self.segments.get(k + 1).cloned();
-                self.at = next.map(At::begin);
+                let view = self.view();
+                self.at = next.map(|segment| At::begin(segment, view));
                 continue;
             }
             let newer = self.inner.segments();
             if Arc::ptr_eq(&newer, &self.segments) {
-                return Ok(false);
+                return self.missing_end().map_or(Ok(false), Err);
             }
             self.segments = newer;
-            if self.segments.len() <= k + 1 {
-                return Ok(false);
+            if !self.rejoin() && self.segments.len() <= k + 1 {
+                return self.missing_end().map_or(Ok(false), Err);
             }
+        }
+    }
+
+    /// A segment that was empty may have been replaced by one of the same base, after a failed
+    /// write or by a recovery: what is read next stands in that one. True if it was.
+    fn rejoin(&mut self) -> bool {
+        let Some(at) = &self.at else { return false };
+        let k = self.segments.partition_point(|segment| segment.base() < at.segment.base());
+        let Some(held) = self.segments.get(k).filter(|held| !Arc::ptr_eq(held, &at.segment)) else {
+            return false;
+        };
+        self.at = Some(At::begin(Arc::clone(held), self.view()));
+        true
+    }
+
+    /// Opens the segment's file. If it is not what its name says, the reader stands behind it at
+    /// once, as behind any other damage.
+    fn check_file(&mut self) -> Result<()> {
+        let Some(at) = self.at.as_mut().filter(|at| !at.lost) else { return Ok(()) };
+        let first = match self.scope {
+            Scope::Log => self.next_seq.max(at.segment.base()),
+            Scope::Stream { .. } => at.segment.base(),
+        };
+        if first >= at.segment.end_seq() {
+            return Ok(());
+        }
+        match at.segment.opened() {
+            Ok(opened) => {
+                if let Scope::Stream { thinned, .. } = &mut self.scope {
+                    *thinned |= opened.header.rewritten;
+                }
+                Ok(())
+            }
+            Err(error @ (Error::Corrupt(_) | Error::Version { .. })) => {
+                at.lost = true;
+                if let Scope::Stream { .. } = self.scope {
+                    self.damage.get_or_insert(error);
+                    return Ok(());
+                }
+                self.next_seq = self.next_seq.max(at.segment.end_seq());
+                self.finished = self.next_seq >= self.end_seq;
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A stream that ends before the log_offset that it had reached at the last checkpoint: its
+    /// last frames are damaged, or cut out.
+    fn missing_end(&mut self) -> Option<Error> {
+        let Scope::Stream { id, next_log_offset, end_log_offset, in_order, .. } = &mut self.scope else {
+            return None;
+        };
+        let damage = self.damage.take();
+        if damage.is_some() && !*in_order {
+            return damage;
+        }
+        let known = match &damage {
+            None => self.inner.hints.read().table.find(id.as_bytes())?,
+            // What was appended since the checkpoint counts too; without damage it is all there.
+            Some(_) => self.inner.tail.lock().streams.find(id.as_bytes())?,
+        };
+        let missing = *next_log_offset < known.next_log_offset.min(*end_log_offset) && *in_order;
+        let visible = self.inner.committed.load(Ordering::Acquire).min(self.end_seq.saturating_sub(1));
+        if !missing || visible < known.last_seq {
+            return None;
+        }
+        let (id, due) = (*id, LogOffset(*next_log_offset));
+        *next_log_offset = known.next_log_offset;
+        self.finished |= *next_log_offset >= *end_log_offset;
+        if damage.is_some() {
+            return damage;
+        }
+        self.next_seq = self.next_seq.max(known.last_seq + 1);
+        // Reading the stream's last record says what became of it.
+        Some(match self.inner.record(SeqId(known.last_seq)) {
+            Err(error) => error,
+            Ok(_) => {
+                let newest = LogOffset(known.next_log_offset - 1);
+                let last = self.segments.last().map_or_else(String::new, |segment| segment.name().to_owned());
+                let expected = format!("log_offset {due} of stream {id}, which has {newest} of them");
+                Error::corrupt(last, 0, expected, "the end of the log")
+            }
+        })
+    }
+
+    fn view(&self) -> View {
+        match self.scope {
+            Scope::Log => View::sequential(),
+            Scope::Stream { .. } => View::scattered(),
         }
     }
 
@@ -243,7 +347,7 @@ impl Reader {
             let k = self.segments.partition_point(|segment| segment.base() <= next_seq);
             // A SeqId before the first segment was purged; reading begins with what is there.
             let Some(segment) = self.segments.get(k.saturating_sub(1)) else { return Ok(None) };
-            let mut at = At::begin(Arc::clone(segment));
+            let mut at = At::begin(Arc::clone(segment), self.view());
             if next_seq > segment.base() {
                 if next_seq >= segment.end_seq() && matches!(self.scope, Scope::Log) {
                     return Ok(None);
@@ -285,19 +389,16 @@ impl Reader {
                 Ok(frame) => (Some(frame), None),
                 Err(invalid) => (at.segment.frame_after_damage(&mut at.view, position + 8, due)?, Some(invalid)),
             };
-            let Some(frame) = frame.filter(|frame| frame.header.first_seq <= due && damage.is_none()) else {
-                let later = match frame_after(&at.segment, &mut at.view, position, due)? {
-                    Some(frame) => {
-                        at.position = Some(frame.position);
-                        self.next_seq = frame.header.first_seq;
-                        Some(frame)
-                    }
-                    None => {
-                        self.next_seq = at.segment.end_seq();
-                        None
-                    }
-                };
-                return Err(at.segment.missing(due, position, damage, later.as_ref()));
+            // After damage the next good frame may be the one that was due: then no record was hit.
+            let frame = match frame {
+                Some(frame) if frame.header.first_seq <= due && damage.is_none() => frame,
+                later => {
+                    let later = later.as_ref();
+                    self.next_seq = later.map_or(at.segment.end_seq(), |frame| frame.header.first_seq.max(due));
+                    self.finished = self.next_seq >= self.end_seq;
+                    at.position = Some(later.map_or(position, |frame| frame.position));
+                    return Err(at.segment.missing(due, position, damage, later));
+                }
             };
             at.position = Some(frame.position + frame.header.frame_bytes());
             if frame.header.kind == Kind::Batch && frame.header.next_seq() > due {
@@ -308,10 +409,10 @@ impl Reader {
     }
 
     fn next_stream_frame(&mut self) -> Result<bool> {
-        let Scope::Stream { id, next_log_offset, end_log_offset, in_order } = &mut self.scope else {
+        let Scope::Stream { id, next_log_offset, end_log_offset, in_order, thinned } = &mut self.scope else {
             return Ok(false);
         };
-        let Some(at) = &mut self.at else { return Ok(false) };
+        let Some(at) = self.at.as_mut().filter(|at| !at.lost) else { return Ok(false) };
         if at.segment.base() >= self.end_seq {
             self.finished = true;
             return Ok(false);
@@ -326,41 +427,38 @@ impl Reader {
             let frame = match at.segment.frame_at(&mut at.view, position)? {
                 Ok(frame) => frame,
                 Err(invalid) => {
-                    *in_order = false;
-                    return Err(damaged(invalid));
+                    self.damage.get_or_insert_with(|| damaged(invalid));
+                    continue;
                 }
             };
             let first = frame.header.first_log_offset;
             if first + u64::from(frame.header.count) <= *next_log_offset {
                 continue;
             }
-            if *in_order && first > *next_log_offset && *next_log_offset < *end_log_offset {
+            let damage = self.damage.take();
+            let gap = first > *next_log_offset && *next_log_offset < *end_log_offset;
+            if gap && (*in_order || damage.is_some()) {
                 let due = std::mem::replace(next_log_offset, first);
                 at.frames.push_front(position);
                 at.after = position - 1;
-                return Err(if at.segment.opened()?.header.rewritten {
+                return Err(if let Some(damage) = damage {
+                    damage
+                } else if *thinned {
                     Error::Gone { first: SeqId(self.next_seq), next: SeqId(frame.header.first_seq) }
                 } else {
                     Error::stream_offset(at.segment.name(), position, *id, LogOffset(due), LogOffset(first))
                 });
             }
+            *thinned = at.segment.opened()?.header.rewritten;
             self.current = Some(Current::new(&at.segment, frame));
             return Ok(true);
         }
     }
 }
 
-/// The first good frame behind `position` with a SeqId above `due`.
-fn frame_after(segment: &Segment, view: &mut View, position: u64, due: u64) -> Result<Option<Frame>> {
-    match segment.frame_at(view, position)? {
-        Ok(frame) if frame.header.first_seq > due => Ok(Some(frame)),
-        _ => segment.frame_after_damage(view, position + 8, due + 1),
-    }
-}
-
 impl At {
-    fn begin(segment: Arc<Segment>) -> Self {
-        At { segment, view: View::default(), position: Some(DATA_START), frames: StreamFrames::new(), after: 0 }
+    fn begin(segment: Arc<Segment>, view: View) -> Self {
+        At { segment, view, position: Some(DATA_START), frames: StreamFrames::new(), after: 0, lost: false }
     }
 }
 
@@ -397,7 +495,7 @@ impl Inner {
         if seq_id.0 >= segment.end_seq() {
             return Ok(None);
         }
-        let frame = segment.frame_of(&mut View::default(), seq_id.0)?;
+        let frame = segment.frame_of(&mut View::scattered(), seq_id.0)?;
         let k = seq_id.0 - frame.header.first_seq;
         let payload = frame.record(k as usize).map_err(|invalid| invalid.in_file(segment.name(), frame.position))?;
         Ok(Some(Record {

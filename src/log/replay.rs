@@ -98,6 +98,8 @@ pub(super) struct Scan<'a> {
     streams: Option<&'a mut Streams>,
     verdict: Verdict,
     replay: Replay,
+    /// The first SeqId that a rewritten segment no longer has.
+    lost_at: Option<u64>,
 }
 
 /// What stood where a frame was due.
@@ -126,7 +128,7 @@ impl<'a> Scan<'a> {
             records: 0,
             bytes: 0,
         };
-        Scan { home, segments, streams, verdict, replay }
+        Scan { home, segments, streams, verdict, replay, lost_at: None }
     }
 
     /// Scans from `start` on. `segments` are the bases of all segments there are.
@@ -148,12 +150,16 @@ impl<'a> Scan<'a> {
             check_identity(&header, &self.home.log_id, base, &name)?;
             self.replay.durable = self.replay.durable.max(header.durable_upto);
             let mut scanner = Scanner::new(file.as_ref(), &name, header.salt)?;
+            // Beside a writer that recovered, a follower's place may be gone: it goes on in the next.
+            let here = self.verdict == Verdict::Judge || next_base.is_none_or(|next| next > self.replay.next_seq);
+            if k == first && here && position > scanner.size().max(DATA_START) {
+                return Err(cut_short(&name, position, scanner.size()));
+            }
             let stop = if start.clean && k == first {
                 // Whatever lies behind a clean end was never acknowledged by anybody.
                 if next_base.is_some() { Stop::NextSegment } else { Stop::End(Invalid::new(0, "", "")) }
             } else {
-                let rewritten = header.rewritten.then_some(header.end);
-                self.segment(&mut scanner, &name, &mut position, next_base, rewritten)?
+                self.segment(&mut scanner, &name, &mut position, next_base, header.rewritten)?
             };
             let end_position = position;
             self.replay.scanned.push(Scanned {
@@ -183,7 +189,7 @@ impl<'a> Scan<'a> {
         name: &str,
         position: &mut u64,
         next_base: Option<u64>,
-        rewritten: Option<u64>,
+        rewritten: bool,
     ) -> Result<Stop> {
         loop {
             let due = self.replay.next_seq;
@@ -192,21 +198,19 @@ impl<'a> Scan<'a> {
             }
             let header = match scanner.frame_at(*position)? {
                 Ok(header) => header,
-                Err(_) if rewritten.is_some_and(|end| end >= due) => {
-                    // A rewritten segment ends where its header says, whatever it lost.
-                    self.replay.next_seq = rewritten.unwrap_or(due).max(due);
-                    let more = next_base.is_some();
-                    return Ok(if more { Stop::NextSegment } else { Stop::End(Invalid::new(0, "", "")) });
-                }
                 Err(invalid) => return Ok(Stop::End(invalid)),
             };
-            let in_order = header.first_seq == due || (rewritten.is_some() && header.first_seq > due);
+            // A rewritten segment ends with a witness of its end, so that a gap is never its last thing.
+            let in_order = header.first_seq == due || (rewritten && header.first_seq > due);
             if !in_order {
                 let found = format!("a frame of SeqId {}", header.first_seq);
                 return Ok(Stop::End(Invalid::new(16, format!("a frame of SeqId {due}"), found)));
             }
+            if header.first_seq > due {
+                self.lost_at.get_or_insert(due);
+            }
             if header.kind == Kind::Batch {
-                self.take(&header, name, *position, rewritten.is_some())?;
+                self.take(&header, name, *position)?;
             }
             let replay = &mut self.replay;
             replay.durable = replay.durable.max(header.durable_upto);
@@ -237,7 +241,6 @@ impl<'a> Scan<'a> {
         header: &crate::format::frame::FrameHeader,
         name: &str,
         position: u64,
-        gaps: bool,
     ) -> Result<()> {
         let count = u64::from(header.count);
         self.replay.records += count;
@@ -246,9 +249,15 @@ impl<'a> Scan<'a> {
         };
         let due = streams.next_log_offset(&header.stream);
         let found = header.first_log_offset;
-        if found != due && !(gaps && found > due) {
+        // Records cut out of a rewritten segment may have been the stream's, also where its next
+        // frame stands in a later one.
+        let lost_at = self.lost_at.filter(|_| found > due);
+        if found != due && lost_at.is_none() {
             let stream = crate::StreamId::from_bytes(header.stream);
             return Err(Error::stream_offset(name, position, stream, crate::LogOffset(due), crate::LogOffset(found)));
+        }
+        if let Some(lost_at) = lost_at {
+            streams.advance(&header.stream, due, lost_at, found - due);
         }
         streams.advance(&header.stream, found, header.first_seq, count);
         Ok(())
@@ -302,7 +311,7 @@ impl<'a> Scan<'a> {
         if let Some((at, _)) = witness {
             return Err(corrupt(format!("the frame at {at}")));
         }
-        let written = written_bytes(scanner, position)?;
+        let written = scanner.written_bytes(position)?;
         for base in self.segments.iter().skip(k + 1) {
             self.judge_later(*base, due).map_err(|witness| match witness {
                 Ok(witness) => corrupt(witness),
@@ -334,6 +343,16 @@ impl<'a> Scan<'a> {
     }
 }
 
+/// A segment ends before the place up to which a checkpoint says that it was durable.
+fn cut_short(name: &str, position: u64, size: u64) -> Error {
+    Error::corrupt(
+        name,
+        size,
+        format!("at least {position} bytes, which were durable as the checkpoint says"),
+        format!("a file of {size} bytes; restore it, or run a repair to go on without what is missing"),
+    )
+}
+
 /// A segment does not begin where the one before it ends.
 fn gap(name: &str, due: u64, base: u64) -> Error {
     Error::corrupt(
@@ -342,22 +361,4 @@ fn gap(name: &str, due: u64, base: u64) -> Error {
         format!("a segment that begins at SeqId {due}"),
         format!("one that begins at {base}; is a segment file missing?"),
     )
-}
-
-/// Bytes from `position` to the last one that is not zero.
-fn written_bytes(scanner: &mut Scanner<'_>, position: u64) -> Result<u64> {
-    const PIECE: u64 = 64 << 10;
-    let (mut at, mut end) = (position, position);
-    while at < scanner.size() {
-        let bytes = scanner.bytes(at, PIECE)?;
-        if bytes.is_empty() {
-            break;
-        }
-        let len = bytes.len() as u64;
-        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
-            end = at + last as u64 + 1;
-        }
-        at += len;
-    }
-    Ok(end - position)
 }

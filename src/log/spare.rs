@@ -1,5 +1,6 @@
 //! The segment prepared ahead, so that a full one is followed without a wait.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use super::Inner;
@@ -69,11 +70,26 @@ pub(super) fn take(
     Ok(spare.file)
 }
 
-/// Makes the next spare, if there is none.
-pub(super) fn prepare(inner: &Inner, capacity: u64) -> Result<()> {
+/// Makes the next spare, if there is none, and returns the capacity of the one there is: where the
+/// disk has no room for `capacity`, that is less.
+pub(super) fn prepare(inner: &Inner, mut capacity: u64) -> Result<u64> {
     let mut slot = inner.spare.lock();
-    if slot.is_none() {
-        *slot = Some(make(inner.home.storage.as_ref(), capacity)?);
+    while slot.is_none() {
+        match make(inner.home.storage.as_ref(), capacity) {
+            Ok(spare) => *slot = Some(spare),
+            Err(error) if is_full(&error) && smaller(capacity) < capacity => capacity = smaller(capacity),
+            Err(error) => return Err(error),
+        }
     }
-    Ok(())
+    Ok(slot.as_ref().map_or(capacity, |spare| spare.capacity))
+}
+
+/// What to try where there is no room for a segment of this capacity.
+pub(super) fn smaller(capacity: u64) -> u64 {
+    (capacity / GROWTH).max(MIN_SEGMENT_BYTES)
+}
+
+pub(super) fn is_full(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. }
+        if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
 }

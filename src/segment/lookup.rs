@@ -75,7 +75,7 @@ impl Segment {
     /// Adds the frames from where `index` stands up to SeqId `end`. Damage is stepped over: who
     /// reads the records it hit gets the error.
     fn follow(&self, index: &mut MemoryIndex, end: u64) -> Result<()> {
-        let mut view = View::default();
+        let mut view = View::sequential();
         while index.next_seq < end {
             let frame = match self.frame_at(&mut view, index.next_position)? {
                 Ok(frame) if frame.header.first_seq >= index.next_seq => Some(frame),
@@ -207,17 +207,6 @@ impl Segment {
                 let first = first.max(frames.partition_point(|place| place.position() <= after));
                 frames.iter().skip(first).take(PIECE).map(|place| place.position()).collect()
             }),
-        })
-    }
-
-    /// Streams in this segment and how many frames each has.
-    pub(crate) fn streams(&self) -> Result<Vec<([u8; 16], u64)>> {
-        self.with_index(|index| match index {
-            SegmentIndex::Unread => Vec::new(),
-            SegmentIndex::Stored(index) => index.runs().map(|(id, run)| (id, run.len() as u64)).collect(),
-            SegmentIndex::Built(index) => {
-                index.sorted_runs().into_iter().map(|run| (run.stream, run.frames.len() as u64)).collect()
-            }
         })
     }
 }

@@ -19,7 +19,7 @@ use crate::options::ReadMode;
 use crate::storage::{Access, Mapping, Storage, StorageFile};
 
 pub(crate) use lookup::{SegmentIndex, StreamFrames};
-use memory_index::MemoryIndex;
+pub(crate) use memory_index::MemoryIndex;
 pub(crate) use view::{Frame, View};
 
 /// What segments share: the log they belong to and where it lives.

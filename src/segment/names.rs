@@ -26,6 +26,12 @@ pub(crate) fn aside(base: u64, position: u64) -> String {
     format!("{base:020}-{position}{ASIDE}")
 }
 
+/// A whole file that a repair replaced, or that stood in the place of segment `base`. Its checksum
+/// makes the name: a repair that is run again keeps the same file under the same name.
+pub(crate) fn kept(base: u64, why: &str, checksum: u32) -> String {
+    format!("{base:020}-{why}-{checksum:08x}{ASIDE}")
+}
+
 pub(crate) fn temporary(name: &str) -> String {
     format!("{name}{TEMPORARY}")
 }
@@ -80,6 +86,8 @@ mod tests {
         assert_eq!(parse(&temporary(&segment(1))), Name::Temporary);
         assert_eq!(parse(&temporary(SPARE)), Name::Temporary);
         assert_eq!(parse(&aside(3, 99)), Name::Aside);
+        assert_eq!(parse(&kept(3, "damaged", 0xbeef)), Name::Aside);
+        assert_eq!(parse(&temporary(&kept(3, "damaged", 0xbeef))), Name::Temporary);
     }
 
     #[test]

@@ -86,6 +86,24 @@ impl<'a> Scanner<'a> {
         self.bytes(position, header.frame_bytes())
     }
 
+    /// Bytes from `position` to the last one that is not zero.
+    pub(crate) fn written_bytes(&mut self, position: u64) -> Result<u64> {
+        const PIECE: u64 = 64 << 10;
+        let (mut at, mut end) = (position, position);
+        while at < self.size {
+            let bytes = self.bytes(at, PIECE)?;
+            if bytes.is_empty() {
+                break;
+            }
+            let len = bytes.len() as u64;
+            if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+                end = at + last as u64 + 1;
+            }
+            at += len;
+        }
+        Ok(end - position)
+    }
+
     /// The first valid frame at or after `from` that `accept` takes. Costs a look at every
     /// eighth byte, so it is for damaged files only.
     pub(crate) fn next_valid(
@@ -93,11 +111,18 @@ impl<'a> Scanner<'a> {
         from: u64,
         mut accept: impl FnMut(&FrameHeader) -> bool,
     ) -> Result<Option<(u64, FrameHeader)>> {
+        const PAGE: u64 = 4096;
         let mut position = from.max(DATA_START).next_multiple_of(ALIGNMENT);
         while position + FRAME_HEADER_BYTES as u64 <= self.size {
+            // Most of what was preallocated is zeros still: no frame begins in a page of them.
+            if position % PAGE == 0 && self.bytes(position, PAGE)?.iter().all(|byte| *byte == 0) {
+                position += PAGE;
+                continue;
+            }
             let remaining = self.size - position;
-            let likely = FrameHeader::peek(self.bytes(position, FRAME_HEADER_BYTES as u64)?, remaining)
-                .is_ok_and(|header| accept(&header));
+            let bytes = self.bytes(position, FRAME_HEADER_BYTES as u64)?;
+            let likely = FrameHeader::may_begin(bytes)
+                && FrameHeader::peek(bytes, remaining).is_ok_and(|header| accept(&header));
             if likely && let Ok(header) = self.frame_at(position)? {
                 return Ok(Some((position, header)));
             }

@@ -8,18 +8,31 @@ use crate::format::frame::{self, FrameHeader};
 use crate::format::{ALIGNMENT, DATA_START, FRAME_HEADER_BYTES, Invalid};
 use crate::storage::read_full;
 
-/// Read ahead when there is no map.
-const CHUNK: u64 = 64 << 10;
+/// Read at once, when there is no map, by who reads frame after frame.
+const AHEAD: u64 = 64 << 10;
+/// And by who picks frames here and there.
+const LITTLE: u64 = 1 << 10;
 
 /// Part of a segment in memory. Mapped, it is everything committed so far and keeps the map
 /// alive; otherwise it is what was read last.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct View {
     start: u64,
     bytes: Bytes,
+    ahead: u64,
 }
 
 impl View {
+    /// For frames here and there.
+    pub(crate) fn scattered() -> Self {
+        View { start: 0, bytes: Bytes::new(), ahead: LITTLE }
+    }
+
+    /// For frame after frame.
+    pub(crate) fn sequential() -> Self {
+        View { ahead: AHEAD, ..View::scattered() }
+    }
+
     fn get(&self, start: u64, end: u64) -> Option<Bytes> {
         let from = usize::try_from(start.checked_sub(self.start)?).ok()?;
         let to = usize::try_from(end.checked_sub(self.start)?).ok()?;
@@ -80,14 +93,14 @@ impl Segment {
         }
         let opened = self.opened()?;
         let limit = self.limit(opened)?;
-        *view = if opened.mapping.is_some() {
-            View { start: 0, bytes: self.mapped(opened, end.min(limit), limit) }
+        (view.start, view.bytes) = if opened.mapping.is_some() {
+            (0, self.mapped(opened, end.min(limit), limit))
         } else {
-            let end = end.max(start + CHUNK).min(limit);
+            let end = end.max(start + view.ahead).min(limit);
             let mut bytes = vec![0; end.saturating_sub(start) as usize];
             let n = read_full(opened.file.as_ref(), &mut bytes, start).map_err(|e| Error::io("read", self.name(), e))?;
             bytes.truncate(n);
-            View { start, bytes: bytes.into() }
+            (start, bytes.into())
         };
         Ok(())
     }
@@ -139,8 +152,9 @@ impl Segment {
         while position + FRAME_HEADER_BYTES as u64 <= limit {
             self.fill(view, position, position + FRAME_HEADER_BYTES as u64)?;
             let head = view.peek(position, FRAME_HEADER_BYTES as u64).unwrap_or_default();
-            let likely = FrameHeader::peek(head, limit - position)
-                .is_ok_and(|header| header.first_seq >= least && header.next_seq() <= end_seq);
+            let likely = FrameHeader::may_begin(head)
+                && FrameHeader::peek(head, limit - position)
+                    .is_ok_and(|header| header.first_seq >= least && header.next_seq() <= end_seq);
             if likely && let Ok(frame) = self.frame_at(view, position)? {
                 return Ok(Some(frame));
             }

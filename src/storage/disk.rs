@@ -229,7 +229,7 @@ impl StorageFile for DiskFile {
             }
         };
         let end = position.checked_add(bytes.len() as u64);
-        if !end.is_some_and(|end| end <= map.len() as u64) {
+        if end.is_none_or(|end| end > map.len() as u64) {
             return self.write_at(bytes, position);
         }
         // SAFETY: the range lies inside the map, whose blocks were written when the file was

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use stratalog::storage::{
-    Access, DirectoryEntry, Mapping, MemoryStorage, Storage, StorageFile, StorageLock,
-};
+use stratalog::storage::{Access, DirectoryEntry, Mapping, MemoryStorage, Storage, StorageFile, StorageLock};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
@@ -37,6 +35,8 @@ struct Plan {
     dead: AtomicBool,
     stay_dead: AtomicBool,
     syncs: AtomicU64,
+    /// The largest file there is room for; 0 is no limit.
+    room: AtomicU64,
 }
 
 impl Plan {
@@ -83,6 +83,10 @@ impl FaultyStorage {
         self.plan.nth.store(n, Ordering::SeqCst);
     }
 
+    pub fn room_for(&self, bytes: u64) {
+        self.plan.room.store(bytes, Ordering::SeqCst);
+    }
+
     pub fn calls(&self) -> u64 {
         self.plan.calls.load(Ordering::SeqCst)
     }
@@ -105,6 +109,10 @@ impl Storage for FaultyStorage {
     }
     fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn StorageFile>> {
         self.plan.check(Call::Create)?;
+        let room = self.plan.room.load(Ordering::SeqCst);
+        if room > 0 && len > room {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "injected: no room"));
+        }
         let file = self.inner.create(name, len)?;
         Ok(Arc::new(FaultyFile { file, plan: Arc::clone(&self.plan) }))
     }

@@ -1,0 +1,124 @@
+//! Writes the seeds of every corpus, from real logs: `cargo run --example seeds`, in `fuzz/`.
+
+use std::path::Path;
+
+use stratalog::ingest::{Envelope, Metadata, MetadataValue, OperationRecord, SparseVector, write_line};
+use stratalog::storage::MemoryStorage;
+use stratalog_fuzz::{content, directory, files, history, options};
+
+/// Operations of `history`: three small batches, a checkpoint, a large one, a crash, one more.
+const HISTORY: [u8; 14] = [0, 9, 1, 30, 0, 2, 5, 0, 4, 20, 7, 0, 2, 6];
+
+fn main() -> std::io::Result<()> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    let put = |target: &str, name: &str, bytes: &[u8]| {
+        let directory = corpus.join(target);
+        std::fs::create_dir_all(&directory)?;
+        std::fs::write(directory.join(name), bytes)
+    };
+    let tagged = |kind: u8, bytes: &[u8]| [&[kind], bytes].concat();
+
+    let small = &HISTORY[..8];
+    let (closed, _) = history::build(&options(0), small, false);
+    let crashed = |operations| history::build(&options(1), operations, true).0;
+    for (name, bytes) in files(&closed) {
+        let seed = match name.rsplit('.').next().unwrap_or_default() {
+            "segment" => {
+                put("frame_decode", "segment_header", &tagged(1, &bytes[..128]))?;
+                // With its checksums set anew for the position that the target takes it to stand at.
+                put("frame_decode", "frame", &tagged(0x80, &bytes[4096..]))?;
+                continue;
+            }
+            "index" => ("index", tagged(3, &bytes)),
+            _ => ("checkpoint", tagged(2, &bytes)),
+        };
+        put("frame_decode", seed.0, &seed.1)?;
+    }
+
+    for (name, record) in records() {
+        let mut payload = Vec::new();
+        record.encode_into(&mut payload).map_err(std::io::Error::other)?;
+        put("record_codec", name, &payload)?;
+        let mut line = Vec::new();
+        let envelope = Envelope { collection: Some("papers"), seq_id: Some(7), log_offset: Some(3) };
+        write_line(&mut line, envelope, &record)?;
+        put("json_lines", name, &line)?;
+    }
+
+    for (name, storage) in [("closed", closed), ("crashed", crashed(small))] {
+        for (kind, mode) in [("as_it_is", 0), ("resealed", 1)] {
+            if let Some(squeezed) = directory::squeezed(&storage, mode) {
+                put("open_directory", &format!("{name}_{kind}"), &tagged(0, &squeezed))?;
+            }
+        }
+    }
+    put("open_directory", "recovered", &tagged(1, &recovered(small)))?;
+
+    let count = (HISTORY.len() / 2) as u8;
+    for (name, choice, pieces) in [
+        ("undamaged_crash", 4u8, &[][..]),
+        ("undamaged_close", 0, &[]),
+        ("flipped_bit", 4, &[[0, 0, 40, 16, 0, 3]]),
+        ("truncated", 5, &[[1, 1, 0, 17, 0, 0]]),
+        ("zeros", 2, &[[2, 0, 0, 16, 200, 0]]),
+        ("moved_frame", 4, &[[4, 0, 0, 16, 255, 66]]),
+        ("swapped_and_removed", 1, &[[6, 0, 0, 0, 0, 1], [5, 2, 0, 0, 0, 0]]),
+    ] {
+        let seed = [&[choice, count][..], &HISTORY, &pieces.concat()].concat();
+        put("damaged_log", name, &seed)?;
+    }
+    Ok(())
+}
+
+/// A log that was recovered, and crashed again before anything else happened.
+fn recovered(operations: &[u8]) -> Vec<u8> {
+    let operations = [operations, &[7, 0]].concat();
+    let (storage, _) = history::build(&options(1), &operations, true);
+    directory::squeezed(&without_background_files(&storage), 0).unwrap_or_default()
+}
+
+fn without_background_files(storage: &MemoryStorage) -> MemoryStorage {
+    let kept = MemoryStorage::new();
+    for (name, _) in files(storage) {
+        if name != "spare" && !name.ends_with(".tmp") {
+            stratalog_fuzz::put(&kept, &name, &content(storage, &name));
+        }
+    }
+    kept
+}
+
+/// A record of every field and every type of value, and small ones.
+fn records() -> Vec<(&'static str, OperationRecord)> {
+    let mut metadata = Metadata::new();
+    metadata
+        .set("null", MetadataValue::Null)
+        .set("str", "é\0")
+        .set("int", i64::MIN)
+        .set("float", f64::NAN)
+        .set("bool", true)
+        .set("strs", vec!["x".to_owned(), String::new()])
+        .set("ints", vec![1i64, -2])
+        .set("floats", vec![0.5, -2.25])
+        .set("bools", vec![false, true])
+        .set("no ints", Vec::<i64>::new());
+    if let Ok(sparse) = SparseVector::new(vec![0, 7, u32::MAX], vec![0.5, -0.0, 2.0]) {
+        metadata.set("sparse", sparse);
+    }
+    if let Ok(sparse) = SparseVector::with_tokens(vec![3, 9], vec![1.0, 2.0], vec!["a".into(), "ß".into()]) {
+        metadata.set("tokens", sparse);
+    }
+    let every_field = OperationRecord::upsert("id-1")
+        .embedding([1.0f32, -2.5, f32::INFINITY])
+        .document("text")
+        .uri("file:///x")
+        .metadata(metadata);
+    vec![
+        ("every_field", every_field),
+        ("smallest", OperationRecord::delete("")),
+        ("integers", OperationRecord::update("b").embedding(vec![i32::MIN, -1, i32::MAX])),
+        (
+            "empty_parts",
+            OperationRecord::add("c").embedding(Vec::<f32>::new()).document("").metadata(Metadata::new()),
+        ),
+    ]
+}
