@@ -28,3 +28,8 @@ pub use log::{
     Record, RecoveryReport, SegmentStats, StreamStats, TornTail,
 };
 pub use options::{Durability, Options, ReadMode};
+
+/// The program in the README is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

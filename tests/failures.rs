@@ -79,6 +79,9 @@ fn a_full_disk_is_an_error_and_the_log_works_again_once_there_is_room() {
         assert_eq!(records.len() as u64, acknowledged);
         assert!(records.iter().enumerate().all(|(k, r)| r.payload == payload(k as u64, 8_000)));
         log.close().unwrap();
+        // Checkpoints too say what is there, and not what was refused.
+        let found = stratalog::check::verify(&storage.inner, &mut |_| {}).unwrap();
+        assert!(found.is_clean(), "{found:?}");
         assert_eq!(all(&open(&options, &storage.inner)), records);
     }
 }

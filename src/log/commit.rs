@@ -208,7 +208,7 @@ impl Inner {
         let mut failed = Vec::new();
         if let Some(failure) = &outcome.failure {
             let next_seq = self.committed.load(Ordering::Acquire) + 1;
-            failed = tail.set_back(next_seq, group.bytes.get(outcome.written..).unwrap_or_default());
+            failed = tail.set_back(next_seq, Some(&group));
             if failure.poison {
                 tail.stopped = Some(failure.error.poisoned());
             } else if spare::is_full(&failure.error) {

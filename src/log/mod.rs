@@ -392,7 +392,7 @@ impl Inner {
         tail.stopped = Some(error.poisoned());
         // A leader tells its own group when it comes back and sees why the log stopped.
         let next_seq = self.committed.load(Ordering::Acquire) + 1;
-        let told = if tail.leading { Vec::new() } else { tail.set_back(next_seq, &[]) };
+        let told = if tail.leading { Vec::new() } else { tail.set_back(next_seq, None) };
         drop(tail);
         self.room.notify_all();
         for (_, slot) in told {

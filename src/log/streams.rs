@@ -41,26 +41,35 @@ impl Streams {
 
     /// `count` records of a stream got the numbers from `first_seq` and `first_log_offset` on.
     pub(crate) fn advance(&mut self, stream: &[u8; 16], first_log_offset: u64, first_seq: u64, count: u64) {
-        let known = self.find(stream).filter(|state| state.next_log_offset > 1);
-        let known = known.map_or(first_seq, |state| state.first_seq);
+        let before = self.find(stream);
+        self.advance_from(before, stream, first_log_offset, first_seq, count);
+    }
+
+    /// As [`advance`](Self::advance), for who has looked up the stream already.
+    pub(crate) fn advance_from(
+        &mut self,
+        before: Option<StreamState>,
+        stream: &[u8; 16],
+        first_log_offset: u64,
+        first_seq: u64,
+        count: u64,
+    ) {
+        let known = before.filter(|state| state.next_log_offset > 1);
         self.live.insert(
             *stream,
             StreamState {
                 next_log_offset: first_log_offset + count,
-                first_seq: known,
+                first_seq: known.map_or(first_seq, |state| state.first_seq),
                 last_seq: first_seq + count - 1,
             },
         );
     }
 
-    /// Takes back an advance that was not committed.
-    pub(crate) fn take_back(&mut self, stream: &[u8; 16], first_log_offset: u64) {
-        if let Some(mut state) = self.find(stream)
-            && state.next_log_offset > first_log_offset
-        {
-            state.next_log_offset = first_log_offset;
-            self.live.insert(*stream, state);
-        }
+    /// Takes back an advance that was not committed: the stream is as it was before.
+    pub(crate) fn restore(&mut self, stream: &[u8; 16], before: Option<StreamState>) {
+        // A stream that had nothing is kept as such: what was frozen may know the advance.
+        let nothing = StreamState { next_log_offset: 1, first_seq: 0, last_seq: 0 };
+        self.live.insert(*stream, before.unwrap_or(nothing));
     }
 
     /// Sets the changes so far apart, for a checkpoint. `None` while one is being written.
@@ -116,12 +125,19 @@ mod tests {
     #[test]
     fn what_is_taken_back_is_given_out_again() {
         let mut streams = Streams::default();
-        streams.advance(&[1; 16], 1, 10, 5);
+        streams.advance(&[1; 16], 1, 10, 2);
+        let before = streams.find(&[1; 16]);
+        streams.advance(&[1; 16], 3, 12, 5);
+        streams.advance(&[2; 16], 1, 17, 5);
         let _frozen = streams.freeze();
-        streams.take_back(&[1; 16], 3);
-        assert_eq!(streams.next_log_offset(&[1; 16]), 3);
-        streams.thaw();
-        assert_eq!(streams.next_log_offset(&[1; 16]), 3);
+        streams.restore(&[2; 16], None);
+        streams.restore(&[1; 16], before);
+        for _ in 0..2 {
+            assert_eq!(streams.find(&[1; 16]), before);
+            assert_eq!(streams.next_log_offset(&[2; 16]), 1);
+            assert_eq!(streams.all().len(), 1);
+            streams.thaw();
+        }
     }
 
     #[test]

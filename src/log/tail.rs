@@ -7,6 +7,7 @@ use super::streams::Streams;
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
+use crate::format::checkpoint::StreamState;
 use crate::format::frame::{self, FrameHeader, Kind};
 use crate::ids::{LogOffset, SeqId, StreamId};
 
@@ -19,6 +20,8 @@ pub(super) struct Group {
     pub(super) rolls: Vec<Roll>,
     /// Who waits, and for which SeqId; ascending.
     pub(super) slots: Vec<(u64, Arc<Slot>)>,
+    /// What each batch changed, to be taken back if it is not committed.
+    undo: Vec<Undo>,
     /// The SeqId after the last one in the group.
     pub(super) next_seq: u64,
     pub(super) records: u64,
@@ -36,8 +39,17 @@ impl Group {
         self.bytes.shrink_to(KEEP);
         self.rolls.clear();
         self.slots.clear();
+        self.undo.clear();
         self.records = 0;
     }
+}
+
+/// A stream as it was before the batch that begins at a SeqId.
+#[derive(Debug, Clone, Copy)]
+struct Undo {
+    first_seq: u64,
+    stream: [u8; 16],
+    before: Option<StreamState>,
 }
 
 /// A segment to be begun in the middle of a group.
@@ -102,7 +114,8 @@ impl Tail {
         random: impl FnOnce() -> u32,
     ) -> Result<(Appended, Arc<Slot>)> {
         let count = batch.len() as u64;
-        let first_log_offset = self.streams.next_log_offset(stream.as_bytes());
+        let before = self.streams.find(stream.as_bytes());
+        let first_log_offset = before.map_or(1, |state| state.next_log_offset);
         let last = self.next_seq.checked_add(count - 1).filter(|last| *last <= SeqId::MAX.0);
         if last.is_none() || first_log_offset.checked_add(count).is_none_or(|next| next > SeqId::MAX.0) {
             return Err(Error::Exhausted);
@@ -125,7 +138,8 @@ impl Tail {
         self.group.bytes.extend_from_slice(batch.body());
         self.queued_bytes += batch.frame_bytes() as u64;
 
-        self.streams.advance(stream.as_bytes(), first_log_offset, self.next_seq, count);
+        self.group.undo.push(Undo { first_seq: self.next_seq, stream: *stream.as_bytes(), before });
+        self.streams.advance_from(before, stream.as_bytes(), first_log_offset, self.next_seq, count);
         let appended = Appended {
             first_seq_id: SeqId(self.next_seq),
             first_log_offset: LogOffset(first_log_offset),
@@ -185,22 +199,15 @@ impl Tail {
         std::mem::replace(&mut self.group, std::mem::take(&mut self.idle))
     }
 
-    /// Forgets everything staged that is not committed: its numbers will be given out again,
-    /// in a new segment. `failed` is the part of the group that was being written. Returns who
-    /// has to be told.
-    pub(super) fn set_back(&mut self, next_seq: u64, failed: &[u8]) -> Vec<(u64, Arc<Slot>)> {
+    /// Forgets everything that is not committed, in `failed`, which was being written, and in what
+    /// was staged behind it: from `next_seq` on numbers will be given out again, in a new segment.
+    /// Returns who has to be told.
+    pub(super) fn set_back(&mut self, next_seq: u64, failed: Option<&Group>) -> Vec<(u64, Arc<Slot>)> {
         let staged = std::mem::take(&mut self.group);
-        let mut frames = Vec::new();
-        for mut bytes in [failed, staged.bytes.as_slice()] {
-            while let Ok(header) = FrameHeader::peek(bytes, bytes.len() as u64) {
-                if header.kind == Kind::Batch {
-                    frames.push((header.stream, header.first_log_offset));
-                }
-                bytes = bytes.get(header.frame_bytes() as usize..).unwrap_or_default();
-            }
-        }
-        for (stream, first_log_offset) in frames.into_iter().rev() {
-            self.streams.take_back(&stream, first_log_offset);
+        let undo = failed.into_iter().chain([&staged]).flat_map(|group| &group.undo);
+        let undo: Vec<Undo> = undo.filter(|undo| undo.first_seq >= next_seq).copied().collect();
+        for undo in undo.iter().rev() {
+            self.streams.restore(&undo.stream, undo.before);
         }
         self.queued_bytes = self.queued_bytes.saturating_sub(staged.bytes.len() as u64);
         self.next_seq = next_seq;
