@@ -24,13 +24,25 @@ fn main() {
     println!("in {}", place.canonicalize().unwrap().display());
     println!("{:<34} {:>12} {:>12} {:>7} {:>15}", "work", "floor/s", "log/s", "ratio", "of rounds");
     for size in SIZES {
-        row(&format!("sync, 1 producer, {size} B"), 1_000, |n| floor(dir.path(), size, n), |n| single(dir.path(), size, n));
+        row(
+            &format!("sync, 1 producer, {size} B"),
+            1_000,
+            |n| floor(dir.path(), size, n),
+            |n| single(dir.path(), size, n),
+        );
     }
 }
 
 fn row(name: &str, n: usize, floor: impl Fn(usize) -> f64, log: impl Fn(usize) -> f64) {
     let mut rounds: Vec<(f64, f64)> = (0..ROUNDS)
-        .map(|round| if round % 2 == 0 { (floor(n), log(n)) } else { let log = log(n); (floor(n), log) })
+        .map(|round| {
+            if round % 2 == 0 {
+                (floor(n), log(n))
+            } else {
+                let log = log(n);
+                (floor(n), log)
+            }
+        })
         .collect();
     let mut ratios: Vec<f64> = rounds.iter().map(|(floor, log)| log / floor).collect();
     ratios.sort_by(f64::total_cmp);

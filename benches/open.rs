@@ -1,6 +1,6 @@
 //! How long it takes to open a log that was closed, by its size:
 //! `cargo bench --bench open [-- GIB [DIRECTORY]]`.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -44,7 +44,12 @@ fn main() {
             })
             .collect();
         times.sort_unstable();
-        println!("{mib:>10} {:>12} {:>14} {:>16}", due * IN_A_BATCH as u64, times[OPENS / 2], times[OPENS - 1]);
+        println!(
+            "{mib:>10} {:>12} {:>14} {:>16}",
+            due * IN_A_BATCH as u64,
+            times[OPENS / 2],
+            times[OPENS - 1]
+        );
         mib *= 4;
     }
 }

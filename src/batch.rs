@@ -52,10 +52,7 @@ impl Batch {
     ///
     /// # Errors
     /// Whatever `write` returns.
-    pub fn try_push_with<E>(
-        &mut self,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub fn try_push_with<E>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
         let start = self.body.len();
         match write(&mut self.body) {
             Ok(()) => {

@@ -99,11 +99,7 @@ pub struct ParseStreamIdError {
 
 impl fmt::Display for ParseStreamIdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "expected a UUID (32 hexadecimal digits, dashes optional), found {:?}",
-            self.found
-        )
+        write!(f, "expected a UUID (32 hexadecimal digits, dashes optional), found {:?}", self.found)
     }
 }
 
@@ -141,7 +137,13 @@ mod tests {
 
     #[test]
     fn what_is_not_a_uuid_is_refused_with_what_was_found() {
-        for bad in ["", "x", "+0112233445566778899aabbccddeeff", "0011223-34455-6677-8899-aabbccddeeff0", "ä0112233445566778899aabbccddeef"] {
+        for bad in [
+            "",
+            "x",
+            "+0112233445566778899aabbccddeeff",
+            "0011223-34455-6677-8899-aabbccddeeff0",
+            "ä0112233445566778899aabbccddeef",
+        ] {
             let error = bad.parse::<StreamId>().unwrap_err().to_string();
             assert!(error.contains("expected a UUID"), "{error}");
         }

@@ -24,8 +24,8 @@ pub use error::{Corruption, Error, Result};
 pub use format::{FORMAT_VERSION, MAX_BATCH_RECORDS, MAX_BODY_BYTES, MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES};
 pub use ids::{LogOffset, ParseStreamIdError, SeqId, StreamId};
 pub use log::{
-    Appended, CheckpointStats, CommitCounters, DirectoryStats, FileStats, Log, LogStats, PendingAppend, Reader,
-    Record, RecoveryReport, SegmentStats, StreamStats, TornTail,
+    Appended, CheckpointStats, CommitCounters, DirectoryStats, FileStats, Log, LogStats, PendingAppend,
+    Reader, Record, RecoveryReport, SegmentStats, StreamStats, TornTail,
 };
 pub use options::{Durability, Options, ReadMode};
 

@@ -158,9 +158,7 @@ impl Options {
         ];
         for (name, value, least, most) in ranges {
             if !(least..=most).contains(&value) {
-                return Err(Error::Invalid(format!(
-                    "{name}: expected {least} to {most}, found {value}"
-                )));
+                return Err(Error::Invalid(format!("{name}: expected {least} to {most}, found {value}")));
             }
         }
         if self.durability == Durability::SyncEvery(Duration::ZERO) {

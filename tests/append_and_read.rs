@@ -52,8 +52,11 @@ fn a_range_is_read_from_any_place_to_any_place() {
         let read: Vec<_> = log.reader(SeqId(from)..SeqId(to)).unwrap().map(Result::unwrap).collect();
         let due: Vec<_> = records.iter().filter(|r| (from..to).contains(&r.seq_id.0)).cloned().collect();
         assert_eq!(read, due, "{from}..{to}");
-        let read: Vec<_> =
-            log.stream_reader(stream(2), LogOffset(from)..LogOffset(to)).unwrap().map(Result::unwrap).collect();
+        let read: Vec<_> = log
+            .stream_reader(stream(2), LogOffset(from)..LogOffset(to))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
         let due: Vec<_> = records
             .iter()
             .filter(|r| r.stream == stream(2) && (from..to).contains(&r.log_offset.0))
@@ -100,9 +103,11 @@ fn a_batch_larger_than_a_segment_gets_one_of_its_own() {
 fn what_is_over_a_limit_is_refused_before_anything_is_written() {
     let options = small().max_record_bytes(1000).max_batch_bytes(8000).max_batch_records(10);
     let log = open(&options, &MemoryStorage::new());
-    for (too_much, named) in
-        [(batch(0, 1, 1001), "record bytes"), (batch(0, 11, 10), "records in a batch"), (batch(0, 9, 1000), "batch bytes")]
-    {
+    for (too_much, named) in [
+        (batch(0, 1, 1001), "record bytes"),
+        (batch(0, 11, 10), "records in a batch"),
+        (batch(0, 9, 1000), "batch bytes"),
+    ] {
         match log.append(stream(1), &too_much) {
             Err(Error::Limit { what, .. }) => assert_eq!(what, named),
             other => panic!("{other:?}"),

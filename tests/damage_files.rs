@@ -23,7 +23,7 @@ fn held(storage: &MemoryStorage, name: &str) -> std::ops::Range<u64> {
     let frames = frames(storage);
     let mut here = frames.iter().filter(|frame| frame.file == name && !frame.seqs.is_empty());
     let first = here.next().unwrap().seqs.clone();
-    first.start..here.last().map_or(first.end, |last| last.seqs.end)
+    first.start..here.next_back().map_or(first.end, |last| last.seqs.end)
 }
 
 /// Open or the reading that follows fails with an error that names one of the files.

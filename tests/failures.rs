@@ -129,7 +129,9 @@ fn run(storage: &FaultyStorage, options: &Options) -> u64 {
             let (log, acknowledged) = (log.clone(), Arc::clone(&acknowledged));
             std::thread::spawn(move || {
                 for n in 0..12 {
-                    if let Ok(appended) = log.append(stream(u128::from(t)), &batch(t * 1000 + n * 2, 2, 3_000)) {
+                    if let Ok(appended) =
+                        log.append(stream(u128::from(t)), &batch(t * 1000 + n * 2, 2, 3_000))
+                    {
                         acknowledged.fetch_max(appended.last_seq_id().unwrap().0, Ordering::SeqCst);
                     }
                 }
@@ -267,7 +269,7 @@ fn a_full_queue_blocks_or_fails_and_never_grows() {
         submitted.wait().unwrap();
     }
     for n in 0..200 {
-        let _ = log.submit(stream(1), &batch(n, 1, 1_000)).unwrap();
+        drop(log.submit(stream(1), &batch(n, 1, 1_000)).unwrap());
         assert!(log.stats().unwrap().queued_bytes <= 8_192);
     }
 }

@@ -120,9 +120,12 @@ fn survives(random: &mut Random) -> Survives {
 
 fn round(seed: u64) {
     let mut random = Random(seed);
-    let durability =
-        [Durability::Sync, Durability::Sync, Durability::Buffered, Durability::SyncEvery(Duration::from_millis(3))]
-            [random.below(4) as usize];
+    let durability = [
+        Durability::Sync,
+        Durability::Sync,
+        Durability::Buffered,
+        Durability::SyncEvery(Duration::from_millis(3)),
+    ][random.below(4) as usize];
     let mut storage = SimulatedStorage::new(seed);
     let mut known = 0;
     for life in 0..4 {
@@ -139,8 +142,9 @@ fn round(seed: u64) {
             }
         }
         program(&storage, durability, seed ^ (life * 0x77), &acknowledged);
-        let (left, at_cut) =
-            storage.taken_cut().unwrap_or_else(|| (storage.after_kill(), acknowledged.load(Ordering::SeqCst)));
+        let (left, at_cut) = storage
+            .taken_cut()
+            .unwrap_or_else(|| (storage.after_kill(), acknowledged.load(Ordering::SeqCst)));
         known = at_cut;
         // Sometimes the process dies first, is started again, and only then the power goes.
         let seed = seed ^ (life << 32);

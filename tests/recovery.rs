@@ -66,7 +66,14 @@ fn every_truncation_of_the_last_segment_leaves_a_prefix() {
     }
     let whole = all(&log);
     let crashed = storage.snapshot().unwrap();
-    let name = crashed.list().unwrap().into_iter().map(|e| e.name).filter(|n| n.ends_with(".segment")).max().unwrap();
+    let name = crashed
+        .list()
+        .unwrap()
+        .into_iter()
+        .map(|e| e.name)
+        .filter(|n| n.ends_with(".segment"))
+        .max()
+        .unwrap();
     let size = crashed.open(&name, Access::Read).unwrap().size().unwrap().min(12_000);
     let mut prefixes = 0;
     for len in (0..size).rev() {

@@ -8,9 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use stratalog::storage::{
-    Access, DirectoryEntry, DiskStorage, Mapping, Storage, StorageFile, StorageLock,
-};
+use stratalog::storage::{Access, DirectoryEntry, DiskStorage, Mapping, Storage, StorageFile, StorageLock};
 use stratalog::{Batch, Durability, Options, ReadMode};
 use support::{payload, stream};
 

@@ -47,7 +47,7 @@ fn main() -> std::io::Result<()> {
 
     for (name, storage) in [("closed", closed), ("crashed", crashed(small))] {
         for (kind, mode) in [("as_it_is", 0), ("resealed", 1)] {
-            if let Some(squeezed) = directory::squeezed(&storage, mode) {
+            if let Some(squeezed) = directory::squeezed(&without_background_files(&storage), mode) {
                 put("open_directory", &format!("{name}_{kind}"), &tagged(0, &squeezed))?;
             }
         }
@@ -77,6 +77,7 @@ fn recovered(operations: &[u8]) -> Vec<u8> {
     directory::squeezed(&without_background_files(&storage), 0).unwrap_or_default()
 }
 
+/// Without what the background may or may not have made by now.
 fn without_background_files(storage: &MemoryStorage) -> MemoryStorage {
     let kept = MemoryStorage::new();
     for (name, _) in files(storage) {

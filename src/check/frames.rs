@@ -148,6 +148,10 @@ impl Examiner<'_> {
                 }
                 Err(invalid) => (None, invalid),
             };
+            if let Some(place) = self.behind_lost_witness(at)? {
+                at.walk.position = place;
+                continue;
+            }
             let written = at.walk.scanner.written_bytes(at.walk.position)?;
             if written == 0 && at.next_base.is_none() && !self.known_durable(at) {
                 return Ok(End::Log(at.due));
@@ -193,6 +197,28 @@ impl Examiner<'_> {
         let mut heads = self.found.marks.iter().map(|mark| &mark.checkpoint.head);
         self.found.durable >= at.due
             || heads.any(|head| head.scan_base == base && head.scan_position > position)
+    }
+
+    /// A checkpoint knows of a witness that was never synced, because all before it was: a power
+    /// cut may take that one frame, and what follows it is good. Where its bytes are gone as they go
+    /// then, by sectors, this is the place behind it.
+    fn behind_lost_witness(&mut self, at: &mut At<'_>) -> Result<Option<u64>> {
+        const SECTOR: u64 = 512;
+        let (base, position, size) = (at.header.base, at.walk.position, at.walk.scanner.size());
+        let heads = self.found.marks.iter().map(|mark| &mark.checkpoint.head);
+        let places = heads.filter(|head| head.scan_base == base && head.next_seq == at.due);
+        let places =
+            places.map(|head| head.scan_position).filter(|place| *place > position && *place <= size);
+        let Some(place) = places.min() else { return Ok(None) };
+        let mut start = position;
+        while start < place {
+            let end = (start / SECTOR + 1).saturating_mul(SECTOR).min(place);
+            if at.walk.scanner.bytes(start, end - start)?.iter().all(|byte| *byte == 0) {
+                return Ok(Some(place));
+            }
+            start = end;
+        }
+        Ok(None)
     }
 
     /// Whether any frame of a later segment says that `due` was durable. What can't be read can't

@@ -77,11 +77,20 @@ impl<'a> Walk<'a> {
         from: u64,
         mut accept: impl FnMut(&FrameHeader) -> bool,
     ) -> Result<Option<(u64, FrameHeader)>> {
+        const PAGE: u64 = 4096;
         let mut position = from.max(DATA_START).next_multiple_of(ALIGNMENT);
         while position + FRAME_HEADER_BYTES as u64 <= self.scanner.size() {
+            // Most of what was preallocated is zeros still: no frame begins in a page of them.
+            if position.is_multiple_of(PAGE)
+                && self.scanner.bytes(position, PAGE)?.iter().all(|byte| *byte == 0)
+            {
+                position += PAGE;
+                continue;
+            }
             let remaining = self.scanner.size() - position;
             let head = self.scanner.bytes(position, FRAME_HEADER_BYTES as u64)?;
-            let likely = FrameHeader::peek(head, remaining).is_ok_and(|header| accept(&header));
+            let likely = FrameHeader::may_begin(head)
+                && FrameHeader::peek(head, remaining).is_ok_and(|header| accept(&header));
             if likely && let Ok(header) = self.head_at(position)? {
                 return Ok(Some((position, header)));
             }

@@ -120,7 +120,10 @@ impl Inner {
                 break;
             }
             if full == WhenFull::Fail {
-                return Err(Error::QueueFull { queued_bytes: tail.queued_bytes, limit: self.options.queue_bytes });
+                return Err(Error::QueueFull {
+                    queued_bytes: tail.queued_bytes,
+                    limit: self.options.queue_bytes,
+                });
             }
             self.call_committer(&mut tail);
             self.room.wait(&mut tail);
@@ -231,7 +234,8 @@ impl Inner {
 
     /// Writes a group and makes it committed.
     fn write_group(&self, group: &Group) -> Outcome {
-        let mut outcome = Outcome { next_seq: self.committed.load(Ordering::Acquire) + 1, written: 0, failure: None };
+        let mut outcome =
+            Outcome { next_seq: self.committed.load(Ordering::Acquire) + 1, written: 0, failure: None };
         if group.bytes.is_empty() {
             outcome.next_seq = group.next_seq.max(outcome.next_seq);
             return outcome;
@@ -322,7 +326,8 @@ impl Inner {
         storage.sync_directory().map_err(|e| fatal("sync directory", &storage.name(), e))?;
         self.counters.syncs.fetch_add(2, Ordering::Relaxed);
 
-        let segment = Segment::open(&self.home, Arc::clone(&file), header, roll.base, DATA_START).map_err(harmless)?;
+        let segment =
+            Segment::open(&self.home, Arc::clone(&file), header, roll.base, DATA_START).map_err(harmless)?;
         let segment = Arc::new(segment);
         self.push_segment(Arc::clone(&segment));
         writer.active = Some(Active { segment, file, position: DATA_START });

@@ -27,7 +27,12 @@ impl Survey {
         for entry in storage.list().map_err(|e| Error::io("list", storage.name(), e))? {
             let kind = names::parse(&entry.name);
             if !entry.is_file && kind != Name::Foreign {
-                return Err(Error::corrupt(entry.name, 0, "a regular file", "a directory, link or special file"));
+                return Err(Error::corrupt(
+                    entry.name,
+                    0,
+                    "a regular file",
+                    "a directory, link or special file",
+                ));
             }
             match kind {
                 Name::Segment(base) => survey.segments.push(base),

@@ -6,6 +6,7 @@ mod checkpoints;
 mod commit;
 mod directory;
 mod follow;
+mod lifetime;
 mod open;
 mod pending;
 mod reader;
@@ -22,14 +23,15 @@ use std::ops::RangeBounds;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
 pub use pending::{Appended, PendingAppend};
 pub use reader::{Reader, Record};
 pub use recovery::{RecoveryReport, TornTail};
-pub use stats::{CheckpointStats, CommitCounters, DirectoryStats, FileStats, LogStats, SegmentStats, StreamStats};
+pub use stats::{
+    CheckpointStats, CommitCounters, DirectoryStats, FileStats, LogStats, SegmentStats, StreamStats,
+};
 
 use crate::batch::Batch;
 use crate::error::{Error, Result};
@@ -246,7 +248,11 @@ impl Log {
     ///
     /// # Errors
     /// [`Error::Closed`].
-    pub fn stream_reader_by_seq_id(&self, stream: StreamId, range: impl RangeBounds<SeqId>) -> Result<Reader> {
+    pub fn stream_reader_by_seq_id(
+        &self,
+        stream: StreamId,
+        range: impl RangeBounds<SeqId>,
+    ) -> Result<Reader> {
         self.inner().check_open()?;
         Ok(Reader::of_stream_by_seq(Arc::clone(self.inner()), stream, &range))
     }
@@ -303,147 +309,5 @@ impl fmt::Debug for Log {
             .field("storage", &self.inner().home.storage.name())
             .field("committed", &self.committed())
             .finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    fn close(&self) -> Result<()> {
-        let mut threads = self.threads.lock();
-        let outcome = match self.inner.follow {
-            Some(_) => Ok(false),
-            None => self.inner.stop_appending(),
-        };
-        self.inner.duty.stop();
-        // Under the lock, so that the committer has either seen the stop or hears the call.
-        drop(self.inner.tail.lock());
-        self.inner.work.notify_all();
-        for thread in threads.drain(..) {
-            // A thread that panicked has poisoned the log already.
-            let _ = thread.join();
-        }
-        let outcome = outcome.and_then(|running| if running { self.inner.leave_clean() } else { Ok(()) });
-        self.inner.tail.lock().stopped = Some(Error::Closed);
-        *self.inner.lock.lock() = None;
-        self.inner.tail_moved.notify();
-        outcome
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        // Nobody is left to be told; the next open recovers what this could not finish.
-        let _ = self.close();
-    }
-}
-
-impl Inner {
-    /// For calls that write.
-    fn check_running(&self) -> Result<()> {
-        match &self.tail.lock().stopped {
-            Some(stopped) => Err(stopped.clone()),
-            None => Ok(()),
-        }
-    }
-
-    /// For calls that read: a poisoned log can still be read.
-    fn check_open(&self) -> Result<()> {
-        if self.duty.stopped() { Err(Error::Closed) } else { Ok(()) }
-    }
-
-    fn segments(&self) -> Arc<Vec<Arc<Segment>>> {
-        Arc::clone(&self.segments.read())
-    }
-
-    fn push_segment(&self, segment: Arc<Segment>) {
-        let mut segments = self.segments.write();
-        let mut grown = Vec::with_capacity(segments.len() + 1);
-        grown.extend(segments.iter().filter(|held| held.base() < segment.base()).cloned());
-        if let Some(sealed) = grown.last() {
-            self.unindexed.lock().push(Arc::clone(sealed));
-        }
-        grown.push(segment);
-        *segments = Arc::new(grown);
-    }
-
-    /// Syncs every segment that holds something not yet durable, oldest first.
-    fn sync_all(&self) -> Result<()> {
-        let segments = self.segments();
-        for (k, segment) in segments.iter().enumerate() {
-            let upto = segment.end_seq() - 1;
-            if upto <= self.durable.load(Ordering::Acquire) {
-                continue;
-            }
-            self.counters.syncs.fetch_add(1, Ordering::Relaxed);
-            if let Err(error) = segment.opened()?.file.sync() {
-                return Err(self.poison(Error::io("sync", segment.name(), error)));
-            }
-            self.durable.fetch_max(upto, Ordering::AcqRel);
-            // It grew meanwhile: what follows it is not durable without the rest of it.
-            if segments.get(k + 1).is_some_and(|next| next.base() != upto + 1) {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Acknowledges nothing any more.
-    fn poison(&self, error: Error) -> Error {
-        let mut tail = self.tail.lock();
-        tail.stopped = Some(error.poisoned());
-        // A leader tells its own group when it comes back and sees why the log stopped.
-        let next_seq = self.committed.load(Ordering::Acquire) + 1;
-        let told = if tail.leading { Vec::new() } else { tail.set_back(next_seq, None) };
-        drop(tail);
-        self.room.notify_all();
-        for (_, slot) in told {
-            slot.complete(Err(error.clone()));
-        }
-        error
-    }
-
-    /// Refuses new appends and commits what was submitted. False if the log was closed before.
-    fn stop_appending(&self) -> Result<bool> {
-        let barrier = {
-            let mut tail = self.tail.lock();
-            match &tail.stopped {
-                Some(Error::Closed) => return Ok(false),
-                Some(stopped) => return Err(stopped.clone()),
-                None => tail.stopped = Some(Error::Closed),
-            }
-            tail.stage_barrier()
-        };
-        self.room.notify_all();
-        self.lead_if_idle(&barrier);
-        barrier.wait()?;
-        Ok(true)
-    }
-
-    /// The last words of a log that is being closed.
-    fn leave_clean(&self) -> Result<()> {
-        self.sync_all()?;
-        let changed = self.committed.load(Ordering::Acquire) > 0
-            && (!self.report.clean || self.counters.groups.load(Ordering::Relaxed) > 0);
-        if changed {
-            self.witness();
-            self.checkpoint(true)?;
-        }
-        let active = self.writer.lock().active.take();
-        if let Some(active) = active {
-            // What was preallocated and is not needed goes back; readers look at less than this.
-            active.file.set_len(active.position).map_err(|e| Error::io("truncate", active.segment.name(), e))?;
-            self.unindexed.lock().push(active.segment);
-        }
-        self.index_sealed()
-    }
-
-    /// Whether the wait for more is over, one way or the other.
-    fn wait_for_more(&self, seen: u64, timeout: Option<Duration>) -> Result<bool> {
-        let more = || self.committed.load(Ordering::Acquire) > seen || self.duty.stopped();
-        match self.follow {
-            None => self.tail_moved.wait(timeout, more),
-            Some(_) => self.poll_for_more(timeout, more)?,
-        }
-        self.check_open()?;
-        Ok(self.committed.load(Ordering::Acquire) > seen)
     }
 }

@@ -33,7 +33,8 @@ struct Found {
 
 fn find(options: &Options, storage: Arc<dyn Storage>) -> Result<Found> {
     let survey = Survey::of(storage.as_ref())?;
-    let checkpoints = checkpoints::load(storage.as_ref(), |name| survey.checkpoints.iter().any(|n| n == name))?;
+    let checkpoints =
+        checkpoints::load(storage.as_ref(), |name| survey.checkpoints.iter().any(|n| n == name))?;
     let log_id = match (&checkpoints.newest, survey.segments.first()) {
         (Some(newest), _) => newest.head.log_id,
         (None, Some(base)) => {
@@ -65,7 +66,12 @@ fn find(options: &Options, storage: Arc<dyn Storage>) -> Result<Found> {
             // Without a checkpoint all of the log is scanned, and that begins at 1.
             if let Some(base) = survey.segments.first().filter(|base| **base != 1) {
                 survey.check_present([1].into_iter())?;
-                return Err(Error::corrupt(names::segment(*base), 0, "a log that begins at SeqId 1", base.to_string()));
+                return Err(Error::corrupt(
+                    names::segment(*base),
+                    0,
+                    "a log that begins at SeqId 1",
+                    base.to_string(),
+                ));
             }
             Start { base: 1, position: DATA_START, next_seq: 1, last_micros: 0, durable: 0, clean: false }
         }
@@ -167,9 +173,8 @@ impl Log {
             ..RecoveryReport::default()
         };
         let mut tail = tail(&replay, Streams::new(table), options.segment_bytes);
-        tail.stopped = Some(Error::Invalid(
-            "the log was opened for reading only; open it for writing to append".into(),
-        ));
+        tail.stopped =
+            Some(Error::Invalid("the log was opened for reading only; open it for writing to append".into()));
         let mut inner = build(options, home, report, tail, segments, &replay, &start, None);
         inner.follow = Some(Mutex::new(start));
         inner.refresh(Verdict::Follow)?;

@@ -1,5 +1,9 @@
 //! Reading in order: the whole log, or one stream.
 
+mod frames;
+mod place;
+mod point;
+
 use std::fmt;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
@@ -11,7 +15,6 @@ use bytes::Bytes;
 use super::Inner;
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
-use crate::format::frame::Kind;
 use crate::ids::{LogOffset, SeqId, StreamId};
 use crate::segment::{Frame, Segment, StreamFrames, View};
 
@@ -102,7 +105,8 @@ impl Reader {
 
     pub(super) fn of_stream(inner: Arc<Inner>, id: StreamId, range: &impl RangeBounds<LogOffset>) -> Self {
         let (next, end) = bounds(range, |offset| offset.0);
-        let scope = Scope::Stream { id, next_log_offset: next, end_log_offset: end, in_order: true, thinned: false };
+        let scope =
+            Scope::Stream { id, next_log_offset: next, end_log_offset: end, in_order: true, thinned: false };
         let first = inner.first_seq_hint(id);
         Self::new(inner, scope, first, u64::MAX)
     }
@@ -122,7 +126,17 @@ impl Reader {
 
     fn new(inner: Arc<Inner>, scope: Scope, next_seq: u64, end_seq: u64) -> Self {
         let segments = inner.segments();
-        Reader { inner, scope, next_seq, end_seq, segments, at: None, current: None, damage: None, finished: next_seq >= end_seq }
+        Reader {
+            inner,
+            scope,
+            next_seq,
+            end_seq,
+            segments,
+            at: None,
+            current: None,
+            damage: None,
+            finished: next_seq >= end_seq,
+        }
     }
 
     /// The next record, or `None` if nothing more is committed, or the range is at its end.
@@ -248,212 +262,6 @@ impl Reader {
             }
         }
     }
-
-    /// A segment that was empty may have been replaced by one of the same base, after a failed
-    /// write or by a recovery: what is read next stands in that one. True if it was.
-    fn rejoin(&mut self) -> bool {
-        let Some(at) = &self.at else { return false };
-        let k = self.segments.partition_point(|segment| segment.base() < at.segment.base());
-        let Some(held) = self.segments.get(k).filter(|held| !Arc::ptr_eq(held, &at.segment)) else {
-            return false;
-        };
-        self.at = Some(At::begin(Arc::clone(held), self.view()));
-        true
-    }
-
-    /// Opens the segment's file. If it is not what its name says, the reader stands behind it at
-    /// once, as behind any other damage.
-    fn check_file(&mut self) -> Result<()> {
-        let Some(at) = self.at.as_mut().filter(|at| !at.lost) else { return Ok(()) };
-        let first = match self.scope {
-            Scope::Log => self.next_seq.max(at.segment.base()),
-            Scope::Stream { .. } => at.segment.base(),
-        };
-        if first >= at.segment.end_seq() {
-            return Ok(());
-        }
-        match at.segment.opened() {
-            Ok(opened) => {
-                if let Scope::Stream { thinned, .. } = &mut self.scope {
-                    *thinned |= opened.header.rewritten;
-                }
-                Ok(())
-            }
-            Err(error @ (Error::Corrupt(_) | Error::Version { .. })) => {
-                at.lost = true;
-                if let Scope::Stream { .. } = self.scope {
-                    self.damage.get_or_insert(error);
-                    return Ok(());
-                }
-                self.next_seq = self.next_seq.max(at.segment.end_seq());
-                self.finished = self.next_seq >= self.end_seq;
-                Err(error)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// A stream that ends before the log_offset that it had reached at the last checkpoint: its
-    /// last frames are damaged, or cut out.
-    fn missing_end(&mut self) -> Option<Error> {
-        let Scope::Stream { id, next_log_offset, end_log_offset, in_order, .. } = &mut self.scope else {
-            return None;
-        };
-        let damage = self.damage.take();
-        if damage.is_some() && !*in_order {
-            return damage;
-        }
-        let known = match &damage {
-            None => self.inner.hints.read().table.find(id.as_bytes())?,
-            // What was appended since the checkpoint counts too; without damage it is all there.
-            Some(_) => self.inner.tail.lock().streams.find(id.as_bytes())?,
-        };
-        let missing = *next_log_offset < known.next_log_offset.min(*end_log_offset) && *in_order;
-        let visible = self.inner.committed.load(Ordering::Acquire).min(self.end_seq.saturating_sub(1));
-        if !missing || visible < known.last_seq {
-            return None;
-        }
-        let (id, due) = (*id, LogOffset(*next_log_offset));
-        *next_log_offset = known.next_log_offset;
-        self.finished |= *next_log_offset >= *end_log_offset;
-        if damage.is_some() {
-            return damage;
-        }
-        self.next_seq = self.next_seq.max(known.last_seq + 1);
-        // Reading the stream's last record says what became of it.
-        Some(match self.inner.record(SeqId(known.last_seq)) {
-            Err(error) => error,
-            Ok(_) => {
-                let newest = LogOffset(known.next_log_offset - 1);
-                let last = self.segments.last().map_or_else(String::new, |segment| segment.name().to_owned());
-                let expected = format!("log_offset {due} of stream {id}, which has {newest} of them");
-                Error::corrupt(last, 0, expected, "the end of the log")
-            }
-        })
-    }
-
-    fn view(&self) -> View {
-        match self.scope {
-            Scope::Log => View::sequential(),
-            Scope::Stream { .. } => View::scattered(),
-        }
-    }
-
-    /// The number of the segment the reader stands in, which is looked up if it stands nowhere.
-    fn place(&mut self) -> Result<Option<usize>> {
-        if self.at.is_none() {
-            self.segments = self.inner.segments();
-            let next_seq = self.next_seq;
-            let k = self.segments.partition_point(|segment| segment.base() <= next_seq);
-            // A SeqId before the first segment was purged; reading begins with what is there.
-            let Some(segment) = self.segments.get(k.saturating_sub(1)) else { return Ok(None) };
-            let mut at = At::begin(Arc::clone(segment), self.view());
-            if next_seq > segment.base() {
-                if next_seq >= segment.end_seq() && matches!(self.scope, Scope::Log) {
-                    return Ok(None);
-                }
-                at.position = None;
-                if let Scope::Stream { in_order: false, .. } = self.scope
-                    && next_seq < segment.end_seq()
-                    && let Ok(frame) = segment.frame_of(&mut at.view, next_seq)
-                {
-                    at.after = frame.position - 1;
-                }
-            }
-            self.at = Some(at);
-        }
-        let base = self.at.as_ref().map_or(0, |at| at.segment.base());
-        Ok(Some(self.segments.partition_point(|segment| segment.base() < base)))
-    }
-
-    fn next_log_frame(&mut self) -> Result<bool> {
-        let Some(at) = &mut self.at else { return Ok(false) };
-        loop {
-            let due = self.next_seq.max(at.segment.base());
-            if due >= at.segment.end_seq() {
-                return Ok(false);
-            }
-            let Some(position) = at.position else {
-                match at.segment.frame_of(&mut at.view, due) {
-                    Ok(frame) => at.position = Some(frame.position),
-                    Err(error) => {
-                        let later = at.segment.frame_after_damage(&mut at.view, DATA_START, due + 1)?;
-                        self.next_seq = later.as_ref().map_or(at.segment.end_seq(), |frame| frame.header.first_seq);
-                        at.position = Some(later.map_or(DATA_START, |frame| frame.position));
-                        return Err(error);
-                    }
-                }
-                continue;
-            };
-            let (frame, damage) = match at.segment.frame_at(&mut at.view, position)? {
-                Ok(frame) => (Some(frame), None),
-                Err(invalid) => (at.segment.frame_after_damage(&mut at.view, position + 8, due)?, Some(invalid)),
-            };
-            // After damage the next good frame may be the one that was due: then no record was hit.
-            let frame = match frame {
-                Some(frame) if frame.header.first_seq <= due && damage.is_none() => frame,
-                later => {
-                    let later = later.as_ref();
-                    self.next_seq = later.map_or(at.segment.end_seq(), |frame| frame.header.first_seq.max(due));
-                    self.finished = self.next_seq >= self.end_seq;
-                    at.position = Some(later.map_or(position, |frame| frame.position));
-                    return Err(at.segment.missing(due, position, damage, later));
-                }
-            };
-            at.position = Some(frame.position + frame.header.frame_bytes());
-            if frame.header.kind == Kind::Batch && frame.header.next_seq() > due {
-                self.current = Some(Current::new(&at.segment, frame));
-                return Ok(true);
-            }
-        }
-    }
-
-    fn next_stream_frame(&mut self) -> Result<bool> {
-        let Scope::Stream { id, next_log_offset, end_log_offset, in_order, thinned } = &mut self.scope else {
-            return Ok(false);
-        };
-        let Some(at) = self.at.as_mut().filter(|at| !at.lost) else { return Ok(false) };
-        if at.segment.base() >= self.end_seq {
-            self.finished = true;
-            return Ok(false);
-        }
-        loop {
-            if at.frames.is_empty() {
-                at.frames = at.segment.stream_frames(id.as_bytes(), *next_log_offset, at.after)?;
-            }
-            let Some(position) = at.frames.pop_front() else { return Ok(false) };
-            at.after = position;
-            let damaged = |invalid: crate::format::Invalid| invalid.in_file(at.segment.name(), position);
-            let frame = match at.segment.frame_at(&mut at.view, position)? {
-                Ok(frame) => frame,
-                Err(invalid) => {
-                    self.damage.get_or_insert_with(|| damaged(invalid));
-                    continue;
-                }
-            };
-            let first = frame.header.first_log_offset;
-            if first + u64::from(frame.header.count) <= *next_log_offset {
-                continue;
-            }
-            let damage = self.damage.take();
-            let gap = first > *next_log_offset && *next_log_offset < *end_log_offset;
-            if gap && (*in_order || damage.is_some()) {
-                let due = std::mem::replace(next_log_offset, first);
-                at.frames.push_front(position);
-                at.after = position - 1;
-                return Err(if let Some(damage) = damage {
-                    damage
-                } else if *thinned {
-                    Error::Gone { first: SeqId(self.next_seq), next: SeqId(frame.header.first_seq) }
-                } else {
-                    Error::stream_offset(at.segment.name(), position, *id, LogOffset(due), LogOffset(first))
-                });
-            }
-            *thinned = at.segment.opened()?.header.rewritten;
-            self.current = Some(Current::new(&at.segment, frame));
-            return Ok(true);
-        }
-    }
 }
 
 impl At {
@@ -480,37 +288,6 @@ impl Iterator for Reader {
 impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader").field("next_seq", &self.next_seq).finish_non_exhaustive()
-    }
-}
-
-impl Inner {
-    pub(super) fn record(&self, seq_id: SeqId) -> Result<Option<Record>> {
-        let segments = self.segments();
-        let k = segments.partition_point(|segment| segment.base() <= seq_id.0);
-        let Some(segment) = k.checked_sub(1).and_then(|k| segments.get(k)) else {
-            let first = segments.first().map_or(1, |segment| segment.base());
-            let purged = seq_id.0 > 0 && seq_id.0 < first;
-            return if purged { Err(Error::Gone { first: seq_id, next: SeqId(first) }) } else { Ok(None) };
-        };
-        if seq_id.0 >= segment.end_seq() {
-            return Ok(None);
-        }
-        let frame = segment.frame_of(&mut View::scattered(), seq_id.0)?;
-        let k = seq_id.0 - frame.header.first_seq;
-        let payload = frame.record(k as usize).map_err(|invalid| invalid.in_file(segment.name(), frame.position))?;
-        Ok(Some(Record {
-            seq_id,
-            stream: StreamId::from_bytes(frame.header.stream),
-            log_offset: LogOffset(frame.header.first_log_offset + k),
-            unix_micros: frame.header.unix_micros,
-            payload,
-        }))
-    }
-
-    /// A SeqId before which the stream has nothing.
-    fn first_seq_hint(&self, stream: StreamId) -> u64 {
-        let hints = self.hints.read();
-        hints.table.find(stream.as_bytes()).map_or(hints.next_seq, |state| state.first_seq)
     }
 }
 

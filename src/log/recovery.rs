@@ -115,11 +115,13 @@ fn keep_aside(home: &Home, cut: &Cut) -> Result<TornTail> {
     while done < cut.bytes {
         let want = piece.len().min((cut.bytes - done) as usize);
         let bytes = piece.get_mut(..want).unwrap_or_default();
-        let n = read_full(source.as_ref(), bytes, cut.position + done).map_err(|e| Error::io("read", &file, e))?;
+        let n = read_full(source.as_ref(), bytes, cut.position + done)
+            .map_err(|e| Error::io("read", &file, e))?;
         if n == 0 {
             break;
         }
-        copy.write_at(bytes.get(..n).unwrap_or_default(), done).map_err(|e| Error::io("write", &kept_as, e))?;
+        copy.write_at(bytes.get(..n).unwrap_or_default(), done)
+            .map_err(|e| Error::io("write", &kept_as, e))?;
         done += n as u64;
     }
     copy.sync().map_err(|e| Error::io("sync", &kept_as, e))?;
@@ -157,7 +159,8 @@ fn rewrite_segment(home: &Home, old: &Scanned, run: &[Doubt], header: SegmentHea
     let mut scanner = Scanner::new(old.file.as_ref(), &old_name, old.salt)?;
     let len = run.first().map_or(0, |first| old.end_position - first.position);
     let storage = &home.storage;
-    let file = storage.create(&temporary, DATA_START + len).map_err(|e| Error::io("create", &temporary, e))?;
+    let file =
+        storage.create(&temporary, DATA_START + len).map_err(|e| Error::io("create", &temporary, e))?;
     let write = |bytes: &[u8], position| {
         file.write_at(bytes, position).map_err(|e| Error::io("write", &temporary, e))
     };

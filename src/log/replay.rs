@@ -142,7 +142,8 @@ impl<'a> Scan<'a> {
             if k > first && base != self.replay.next_seq {
                 return Err(gap(&name, self.replay.next_seq, base));
             }
-            let file = self.home.storage.open(&name, Access::Read).map_err(|e| Error::io("open", &name, e))?;
+            let file =
+                self.home.storage.open(&name, Access::Read).map_err(|e| Error::io("open", &name, e))?;
             let header = match read_header(file.as_ref(), &name) {
                 Err(Error::Corrupt(_)) if self.verdict != Verdict::Judge && next_base.is_none() => break,
                 header => header?,
@@ -151,7 +152,8 @@ impl<'a> Scan<'a> {
             self.replay.durable = self.replay.durable.max(header.durable_upto);
             let mut scanner = Scanner::new(file.as_ref(), &name, header.salt)?;
             // Beside a writer that recovered, a follower's place may be gone: it goes on in the next.
-            let here = self.verdict == Verdict::Judge || next_base.is_none_or(|next| next > self.replay.next_seq);
+            let here =
+                self.verdict == Verdict::Judge || next_base.is_none_or(|next| next > self.replay.next_seq);
             if k == first && here && position > scanner.size().max(DATA_START) {
                 return Err(cut_short(&name, position, scanner.size()));
             }
@@ -236,12 +238,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn take(
-        &mut self,
-        header: &crate::format::frame::FrameHeader,
-        name: &str,
-        position: u64,
-    ) -> Result<()> {
+    fn take(&mut self, header: &crate::format::frame::FrameHeader, name: &str, position: u64) -> Result<()> {
         let count = u64::from(header.count);
         self.replay.records += count;
         let Some(streams) = self.streams.as_deref_mut() else {
@@ -254,7 +251,13 @@ impl<'a> Scan<'a> {
         let lost_at = self.lost_at.filter(|_| found > due);
         if found != due && lost_at.is_none() {
             let stream = crate::StreamId::from_bytes(header.stream);
-            return Err(Error::stream_offset(name, position, stream, crate::LogOffset(due), crate::LogOffset(found)));
+            return Err(Error::stream_offset(
+                name,
+                position,
+                stream,
+                crate::LogOffset(due),
+                crate::LogOffset(found),
+            ));
         }
         if let Some(lost_at) = lost_at {
             streams.advance(&header.stream, due, lost_at, found - due);
@@ -273,7 +276,9 @@ impl<'a> Scan<'a> {
         position: u64,
         invalid: &Invalid,
     ) -> Result<()> {
-        if self.verdict == Verdict::Peek && scanner.bytes(position, FRAME_HEADER_BYTES as u64)?.iter().all(|b| *b == 0) {
+        if self.verdict == Verdict::Peek
+            && scanner.bytes(position, FRAME_HEADER_BYTES as u64)?.iter().all(|b| *b == 0)
+        {
             return Ok(());
         }
         let judged = self.judge(scanner, name, k, position, invalid);
@@ -300,7 +305,10 @@ impl<'a> Scan<'a> {
             Error::corrupt(
                 name,
                 position.saturating_add(invalid.at),
-                format!("{} of the frame of SeqId {due}, which was durable as {witness} says", invalid.expected),
+                format!(
+                    "{} of the frame of SeqId {due}, which was durable as {witness} says",
+                    invalid.expected
+                ),
                 invalid.found.clone(),
             )
         };

@@ -42,14 +42,13 @@ pub(super) fn capacity_after(capacity: u64, segment_bytes: u64) -> u64 {
 /// Makes a file of zeros named [`NAME`], durable but for its name.
 fn make(storage: &dyn Storage, capacity: u64) -> Result<Spare> {
     let temporary = names::temporary(NAME);
-    let made = storage
-        .create(&temporary, capacity)
-        .map_err(|e| Error::io("create", &temporary, e))
-        .and_then(|file| {
+    let made = storage.create(&temporary, capacity).map_err(|e| Error::io("create", &temporary, e)).and_then(
+        |file| {
             file.sync().map_err(|e| Error::io("sync", &temporary, e))?;
             storage.rename(&temporary, NAME).map_err(|e| Error::io("rename", &temporary, e))?;
             Ok(Spare { file, capacity })
-        });
+        },
+    );
     if made.is_err() {
         // Gives back what a full disk had left; a failure to do so is the same failure again.
         let _ = storage.remove(&temporary);

@@ -335,7 +335,9 @@ impl Inner {
 /// Where a scan begins that learns all a checkpoint does not say.
 fn start_of(checkpoint: Option<&CheckpointHead>) -> Start {
     match checkpoint {
-        None => Start { base: 1, position: DATA_START, next_seq: 1, last_micros: 0, durable: 0, clean: false },
+        None => {
+            Start { base: 1, position: DATA_START, next_seq: 1, last_micros: 0, durable: 0, clean: false }
+        }
         Some(head) => Start {
             base: head.scan_base,
             position: head.scan_position,

@@ -156,7 +156,8 @@ impl Tail {
     /// Puts a witness into the group, if the segment has room for one: it is a help, not a must.
     pub(super) fn stage_witness(&mut self, now_micros: i64) -> bool {
         let header = FrameHeader::witness(self.next_seq, now_micros.max(self.last_micros));
-        let Some(spot) = self.spot.as_mut().filter(|s| s.position + header.frame_bytes() <= s.capacity) else {
+        let Some(spot) = self.spot.as_mut().filter(|s| s.position + header.frame_bytes() <= s.capacity)
+        else {
             return false;
         };
         header.encode_into(&[], frame::seed(spot.salt, spot.position), &mut self.group.bytes);

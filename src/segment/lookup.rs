@@ -137,7 +137,8 @@ impl Segment {
         let name = names::index(self.base);
         let temporary = names::temporary(&name);
         let storage = &self.home.storage;
-        let file = storage.create(&temporary, bytes.len() as u64).map_err(|e| Error::io("create", &temporary, e))?;
+        let file =
+            storage.create(&temporary, bytes.len() as u64).map_err(|e| Error::io("create", &temporary, e))?;
         file.write_at(&bytes, 0).map_err(|e| Error::io("write", &temporary, e))?;
         file.sync().map_err(|e| Error::io("sync", &temporary, e))?;
         // The directory need not be synced: a segment without its index only costs time.
@@ -193,20 +194,28 @@ impl Segment {
 
     /// Positions of the frames of `stream` that come after position `after` and may hold
     /// `log_offset` or later ones.
-    pub(crate) fn stream_frames(&self, stream: &[u8; 16], log_offset: u64, after: u64) -> Result<StreamFrames> {
+    pub(crate) fn stream_frames(
+        &self,
+        stream: &[u8; 16],
+        log_offset: u64,
+        after: u64,
+    ) -> Result<StreamFrames> {
         self.with_index(|index| match index {
             SegmentIndex::Unread => StreamFrames::new(),
             SegmentIndex::Stored(index) => index.run(stream).map_or_else(StreamFrames::new, |run| {
                 let first = run.frame_holding(log_offset).unwrap_or(0);
-                let first = first.max(partition(run.len(), |k| run.frame(k).is_some_and(|p| p.position() <= after)));
+                let first =
+                    first.max(partition(run.len(), |k| run.frame(k).is_some_and(|p| p.position() <= after)));
                 (first..run.len()).take(PIECE).filter_map(|k| run.frame(k)).map(Place::position).collect()
             }),
-            SegmentIndex::Built(index) => index.run(stream).map_or_else(StreamFrames::new, |(base, frames)| {
-                let delta = u32::try_from(log_offset.saturating_sub(base)).unwrap_or(u32::MAX);
-                let first = frames.partition_point(|place| place.delta <= delta).saturating_sub(1);
-                let first = first.max(frames.partition_point(|place| place.position() <= after));
-                frames.iter().skip(first).take(PIECE).map(|place| place.position()).collect()
-            }),
+            SegmentIndex::Built(index) => {
+                index.run(stream).map_or_else(StreamFrames::new, |(base, frames)| {
+                    let delta = u32::try_from(log_offset.saturating_sub(base)).unwrap_or(u32::MAX);
+                    let first = frames.partition_point(|place| place.delta <= delta).saturating_sub(1);
+                    let first = first.max(frames.partition_point(|place| place.position() <= after));
+                    frames.iter().skip(first).take(PIECE).map(|place| place.position()).collect()
+                })
+            }
         })
     }
 }

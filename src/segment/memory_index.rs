@@ -30,7 +30,13 @@ struct MemoryRun {
 
 impl MemoryIndex {
     pub(crate) fn new(base: u64) -> Self {
-        MemoryIndex { base, next_position: DATA_START, next_seq: base, places: Vec::new(), runs: HashMap::new() }
+        MemoryIndex {
+            base,
+            next_position: DATA_START,
+            next_seq: base,
+            places: Vec::new(),
+            runs: HashMap::new(),
+        }
     }
 
     /// Takes the frame at `position`; frames come in order.

@@ -6,8 +6,8 @@ pub(crate) mod names;
 pub(crate) mod scan;
 mod view;
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -125,11 +125,8 @@ impl Segment {
         if let Some(opened) = self.opened.get() {
             return Ok(opened);
         }
-        let file = self
-            .home
-            .storage
-            .open(&self.name, Access::Read)
-            .map_err(|e| Error::io("open", &self.name, e))?;
+        let file =
+            self.home.storage.open(&self.name, Access::Read).map_err(|e| Error::io("open", &self.name, e))?;
         let header = scan::read_header(file.as_ref(), &self.name)?;
         check_identity(&header, &self.home.log_id, self.base, &self.name)?;
         let opened = self.map(file, header)?;

@@ -48,7 +48,8 @@ impl<'a> Scanner<'a> {
         if position < self.start || position + len > held {
             let want = len.max(CHUNK).min(self.size.saturating_sub(position));
             self.buffer.resize(want as usize, 0);
-            let n = read_full(self.file, &mut self.buffer, position).map_err(|e| Error::io("read", self.name, e))?;
+            let n = read_full(self.file, &mut self.buffer, position)
+                .map_err(|e| Error::io("read", self.name, e))?;
             self.buffer.truncate(n);
             self.start = position;
         }
@@ -115,7 +116,7 @@ impl<'a> Scanner<'a> {
         let mut position = from.max(DATA_START).next_multiple_of(ALIGNMENT);
         while position + FRAME_HEADER_BYTES as u64 <= self.size {
             // Most of what was preallocated is zeros still: no frame begins in a page of them.
-            if position % PAGE == 0 && self.bytes(position, PAGE)?.iter().all(|byte| *byte == 0) {
+            if position.is_multiple_of(PAGE) && self.bytes(position, PAGE)?.iter().all(|byte| *byte == 0) {
                 position += PAGE;
                 continue;
             }

@@ -64,8 +64,9 @@ impl Frame {
 
     /// Record `k`, which begins `start` bytes into the frame, and where the next one begins.
     pub(crate) fn record_at(&self, k: usize, start: usize) -> Result<(Bytes, usize), Invalid> {
-        let entry = frame::entry(self.table(), k)
-            .ok_or_else(|| Invalid::new(8, format!("record {k}"), format!("{} records", self.header.count)))?;
+        let entry = frame::entry(self.table(), k).ok_or_else(|| {
+            Invalid::new(8, format!("record {k}"), format!("{} records", self.header.count))
+        })?;
         let next = start + frame::padded(entry.len as usize);
         let stored = self.bytes.get(start..next).unwrap_or_default();
         frame::verify_record(entry, stored).map_err(|mut invalid| {
@@ -98,7 +99,8 @@ impl Segment {
         } else {
             let end = end.max(start + view.ahead).min(limit);
             let mut bytes = vec![0; end.saturating_sub(start) as usize];
-            let n = read_full(opened.file.as_ref(), &mut bytes, start).map_err(|e| Error::io("read", self.name(), e))?;
+            let n = read_full(opened.file.as_ref(), &mut bytes, start)
+                .map_err(|e| Error::io("read", self.name(), e))?;
             bytes.truncate(n);
             (start, bytes.into())
         };
@@ -139,7 +141,11 @@ impl Segment {
         self.fill(view, position, end)?;
         Ok(match view.get(position, end) {
             Some(bytes) => Ok(Frame { header, position, bytes }),
-            None => Err(Invalid::new(0, format!("a frame of {} bytes", header.frame_bytes()), "the end of the file")),
+            None => Err(Invalid::new(
+                0,
+                format!("a frame of {} bytes", header.frame_bytes()),
+                "the end of the file",
+            )),
         })
     }
 

@@ -46,7 +46,8 @@ impl DiskStorage {
     /// [`Error::Io`] with the system's reason.
     pub fn create(directory: &Path) -> Result<Self> {
         let shown = directory.display().to_string();
-        let missing: Vec<&Path> = directory.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists()).collect();
+        let missing: Vec<&Path> =
+            directory.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists()).collect();
         fs::create_dir_all(directory).map_err(|e| Error::io("create directory", &shown, e))?;
         // A new directory is durable once its parent is synced.
         for new in missing {
@@ -72,8 +73,8 @@ impl DiskStorage {
         if !kind.is_dir() {
             return Err(Error::NotALog { directory: shown, found: "a file".into() });
         }
-        let store_through_map = rustix::fs::fstatfs(&handle)
-            .is_ok_and(|stat| KEEPS_BLOCKS.contains(&(stat.f_type as u32)));
+        let store_through_map =
+            rustix::fs::fstatfs(&handle).is_ok_and(|stat| KEEPS_BLOCKS.contains(&(stat.f_type as u32)));
         Ok(DiskStorage { directory: directory.to_owned(), handle, store_through_map })
     }
 
@@ -124,7 +125,8 @@ impl Storage for DiskStorage {
     }
 
     fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn StorageFile>> {
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(self.path(name))?;
+        let file =
+            File::options().read(true).write(true).create(true).truncate(true).open(self.path(name))?;
         let zeros = vec![0u8; ZEROS.min(len as usize)];
         let mut position = 0;
         while position < len {
@@ -140,7 +142,10 @@ impl Storage for DiskStorage {
         let kind = fs::symlink_metadata(&path)?.file_type();
         if !kind.is_file() {
             let found = if kind.is_dir() { "a directory" } else { "a link or special file" };
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("expected a regular file, found {found}")));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("expected a regular file, found {found}"),
+            ));
         }
         let file = File::options().read(true).write(access == Access::Write).open(path)?;
         Ok(Arc::new(DiskFile::new(file, self.store_through_map && access == Access::Write)))
@@ -236,7 +241,11 @@ impl StorageFile for DiskFile {
         // made and which is never cut while it is written to. Nobody reads these bytes yet:
         // readers see a range only after the commit that follows this call.
         unsafe {
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), map.as_mut_ptr().add(position as usize), bytes.len());
+            std::ptr::copy_nonoverlapping(
+                bytes.as_ptr(),
+                map.as_mut_ptr().add(position as usize),
+                bytes.len(),
+            );
         }
         Ok(())
     }

@@ -205,7 +205,13 @@ impl StorageFile for MemoryFile {
         let content = self.content.write();
         // SAFETY: the range lies inside the buffer; other writers and readers are kept out by the
         // lock, and no window shows bytes that are still written.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), content.buffer.base.add(position as usize), bytes.len()) };
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                bytes.as_ptr(),
+                content.buffer.base.add(position as usize),
+                bytes.len(),
+            )
+        };
         Ok(())
     }
 

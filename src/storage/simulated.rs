@@ -373,7 +373,9 @@ impl StorageFile for SimulatedFile {
             for sector in std::mem::take(&mut content.dirty) {
                 let start = sector * SECTOR;
                 let end = (start + SECTOR).min(content.cached.len());
-                if let (Some(to), Some(from)) = (content.durable.get_mut(start..end), content.cached.get(start..end)) {
+                if let (Some(to), Some(from)) =
+                    (content.durable.get_mut(start..end), content.cached.get(start..end))
+                {
                     to.copy_from_slice(from);
                 }
             }

@@ -230,7 +230,8 @@ pub fn assert_only_lost(log: &Log, due: &[Record], hit: &Range<u64>, gone: bool,
         assert!(reading.errors.iter().all(expected), "{what}: {:?}", reading.errors);
     }
     let near = |record: &&Record| {
-        record.seq_id.0 % 23 == 0 || (record.seq_id.0 + 9 >= hit.start && record.seq_id.0 < hit.end + 9)
+        record.seq_id.0.is_multiple_of(23)
+            || (record.seq_id.0 + 9 >= hit.start && record.seq_id.0 < hit.end + 9)
     };
     for record in due.iter().filter(near) {
         let by_seq = log.record(record.seq_id);

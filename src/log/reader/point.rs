@@ -1,0 +1,39 @@
+//! One record by its SeqId.
+
+use super::Record;
+use crate::error::{Error, Result};
+use crate::ids::{LogOffset, SeqId, StreamId};
+use crate::log::Inner;
+use crate::segment::View;
+
+impl Inner {
+    pub(in crate::log) fn record(&self, seq_id: SeqId) -> Result<Option<Record>> {
+        let segments = self.segments();
+        let k = segments.partition_point(|segment| segment.base() <= seq_id.0);
+        let Some(segment) = k.checked_sub(1).and_then(|k| segments.get(k)) else {
+            let first = segments.first().map_or(1, |segment| segment.base());
+            let purged = seq_id.0 > 0 && seq_id.0 < first;
+            return if purged { Err(Error::Gone { first: seq_id, next: SeqId(first) }) } else { Ok(None) };
+        };
+        if seq_id.0 >= segment.end_seq() {
+            return Ok(None);
+        }
+        let frame = segment.frame_of(&mut View::scattered(), seq_id.0)?;
+        let k = seq_id.0 - frame.header.first_seq;
+        let payload =
+            frame.record(k as usize).map_err(|invalid| invalid.in_file(segment.name(), frame.position))?;
+        Ok(Some(Record {
+            seq_id,
+            stream: StreamId::from_bytes(frame.header.stream),
+            log_offset: LogOffset(frame.header.first_log_offset + k),
+            unix_micros: frame.header.unix_micros,
+            payload,
+        }))
+    }
+
+    /// A SeqId before which the stream has nothing.
+    pub(super) fn first_seq_hint(&self, stream: StreamId) -> u64 {
+        let hints = self.hints.read();
+        hints.table.find(stream.as_bytes()).map_or(hints.next_seq, |state| state.first_seq)
+    }
+}
