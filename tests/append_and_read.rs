@@ -198,3 +198,23 @@ fn positioned_reads_give_what_mapped_reads_give() {
     assert_eq!(all(&log), mapped);
     assert_eq!(all_of(&log, stream(3)).len(), 300);
 }
+
+#[test]
+fn a_reader_at_the_tail_beside_checkpoints_never_takes_it_for_damage() {
+    let log = open(&buffered(), &MemoryStorage::new());
+    let reading = log.clone();
+    let reader = std::thread::spawn(move || {
+        let mut reader = reading.stream_reader(stream(5), ..).unwrap();
+        let mut read = 0;
+        while read < 3_000 {
+            read += u64::from(reader.next_record().unwrap().is_some());
+        }
+    });
+    for n in 0..3_000 {
+        log.append(stream(5), &batch(n, 1, 100)).unwrap();
+        if n % 3 == 0 {
+            log.checkpoint().unwrap();
+        }
+    }
+    reader.join().unwrap();
+}

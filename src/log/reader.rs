@@ -236,7 +236,9 @@ impl Reader {
     fn next_frame(&mut self) -> Result<bool> {
         loop {
             let Some(k) = self.place()? else { return Ok(false) };
-            // Looked up before the segment is searched: only a segment with a successor is whole.
+            // Both looked up before the segment is searched: what is committed by now must be found,
+            // and only a segment with a successor is whole.
+            let visible = self.inner.committed.load(Ordering::Acquire);
             let has_next = self.segments.get(k + 1).is_some();
             self.check_file()?;
             let found = match &self.scope {
@@ -254,11 +256,11 @@ impl Reader {
             }
             let newer = self.inner.segments();
             if Arc::ptr_eq(&newer, &self.segments) {
-                return self.missing_end().map_or(Ok(false), Err);
+                return self.missing_end(visible).map_or(Ok(false), Err);
             }
             self.segments = newer;
             if !self.rejoin() && self.segments.len() <= k + 1 {
-                return self.missing_end().map_or(Ok(false), Err);
+                return self.missing_end(visible).map_or(Ok(false), Err);
             }
         }
     }

@@ -38,8 +38,9 @@ impl Reader {
                 Some(frame) if frame.header.first_seq <= due && damage.is_none() => frame,
                 later => {
                     let later = later.as_ref();
-                    self.next_seq =
-                        later.map_or(at.segment.end_seq(), |frame| frame.header.first_seq.max(due));
+                    // Never beyond this segment, whatever a frame claims.
+                    let end = at.segment.end_seq();
+                    self.next_seq = later.map_or(end, |frame| frame.header.first_seq.clamp(due, end));
                     self.finished = self.next_seq >= self.end_seq;
                     at.position = Some(later.map_or(position, |frame| frame.position));
                     return Err(at.segment.missing(due, position, damage, later));

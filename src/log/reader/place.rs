@@ -1,7 +1,6 @@
 //! Where a reader stands among the segments.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::{At, Reader, Scope};
 use crate::error::{Error, Result};
@@ -54,8 +53,8 @@ impl Reader {
     }
 
     /// A stream that ends before the log_offset that it had reached at the last checkpoint: its
-    /// last frames are damaged, or cut out.
-    pub(super) fn missing_end(&mut self) -> Option<Error> {
+    /// last frames are damaged, or cut out. `visible` was committed before the search for them.
+    pub(super) fn missing_end(&mut self, visible: u64) -> Option<Error> {
         let Scope::Stream { id, next_log_offset, end_log_offset, in_order, .. } = &mut self.scope else {
             return None;
         };
@@ -69,7 +68,7 @@ impl Reader {
             Some(_) => self.inner.tail.lock().streams.find(id.as_bytes())?,
         };
         let missing = *next_log_offset < known.next_log_offset.min(*end_log_offset) && *in_order;
-        let visible = self.inner.committed.load(Ordering::Acquire).min(self.end_seq.saturating_sub(1));
+        let visible = visible.min(self.end_seq.saturating_sub(1));
         if !missing || visible < known.last_seq {
             return None;
         }
