@@ -18,6 +18,8 @@ pub struct Batch {
     table: Vec<RecordEntry>,
     body: Vec<u8>,
     largest_record: usize,
+    /// Where a record is written before it is taken: whoever writes can't reach the others.
+    scratch: Vec<u8>,
 }
 
 impl Batch {
@@ -37,15 +39,22 @@ impl Batch {
 
     /// Adds a record. Limits are checked by the log the batch is appended to.
     pub fn push(&mut self, record: &[u8]) {
-        self.push_with(|bytes| bytes.extend_from_slice(record));
+        let start = self.body.len();
+        self.body.extend_from_slice(record);
+        self.body.resize(start + frame::padded(record.len()), 0);
+        let checksum = crc32fast::hash(self.body.get(start..).unwrap_or_default());
+        self.largest_record = self.largest_record.max(record.len());
+        // A record over u32 is refused by the log through `largest_record`.
+        self.table.push(RecordEntry { len: record.len() as u32, checksum });
     }
 
-    /// Adds a record that `write` appends to the buffer it is given; what the buffer holds
-    /// already must stay as it is.
+    /// Adds the record that `write` puts into the empty buffer it is given.
     pub fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.body.len();
-        write(&mut self.body);
-        self.seal_record(start);
+        let mut record = std::mem::take(&mut self.scratch);
+        record.clear();
+        write(&mut record);
+        self.push(&record);
+        self.scratch = record;
     }
 
     /// As [`push_with`](Batch::push_with); after an error the batch is as it was.
@@ -53,26 +62,12 @@ impl Batch {
     /// # Errors
     /// Whatever `write` returns.
     pub fn try_push_with<E>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
-        let start = self.body.len();
-        match write(&mut self.body) {
-            Ok(()) => {
-                self.seal_record(start);
-                Ok(())
-            }
-            Err(error) => {
-                self.body.truncate(start);
-                Err(error)
-            }
-        }
-    }
-
-    fn seal_record(&mut self, start: usize) {
-        let len = self.body.len().saturating_sub(start);
-        self.largest_record = self.largest_record.max(len);
-        self.body.resize(start + frame::padded(len), 0);
-        let checksum = crc32fast::hash(self.body.get(start..).unwrap_or_default());
-        // A record over u32 is refused by the log through `largest_record`.
-        self.table.push(RecordEntry { len: len as u32, checksum });
+        let mut record = std::mem::take(&mut self.scratch);
+        record.clear();
+        write(&mut record)?;
+        self.push(&record);
+        self.scratch = record;
+        Ok(())
     }
 
     /// Records in the batch.
@@ -110,5 +105,32 @@ impl Batch {
 
     pub(crate) fn body(&self) -> &[u8] {
         &self.body
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_writes_a_record_can_spoil_that_one_only() {
+        let mut good = Batch::one(b"first");
+        good.push(b"");
+        let mut batch = Batch::one(b"first");
+        batch.push_with(Vec::clear);
+        assert_eq!((batch.body(), batch.table()), (good.body(), good.table()));
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            batch.push_with(|bytes| {
+                bytes.extend_from_slice(b"half");
+                panic!("the caller's");
+            });
+        }));
+        assert!(caught.is_err());
+        let refused = batch.try_push_with(|bytes| {
+            bytes.push(1);
+            Err("no")
+        });
+        assert_eq!(refused, Err("no"));
+        assert_eq!((batch.body(), batch.table()), (good.body(), good.table()));
     }
 }

@@ -140,7 +140,7 @@ impl Options {
     }
 
     /// After this long without an append the log writes down that all of it is durable, so that
-    /// damage to its last records can be told from a torn tail. Default: 50 ms.
+    /// damage to its last records can be told from a torn tail. Default: 50 ms; at least 1 ms.
     #[must_use]
     pub fn idle_witness(mut self, pause: Duration) -> Self {
         self.idle_witness = pause;
@@ -160,6 +160,12 @@ impl Options {
             if !(least..=most).contains(&value) {
                 return Err(Error::Invalid(format!("{name}: expected {least} to {most}, found {value}")));
             }
+        }
+        if self.idle_witness < Duration::from_millis(1) {
+            return Err(Error::Invalid(format!(
+                "idle_witness: expected at least 1 ms, found {:?}",
+                self.idle_witness
+            )));
         }
         if self.durability == Durability::SyncEvery(Duration::ZERO) {
             return Err(Error::Invalid(

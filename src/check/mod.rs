@@ -22,6 +22,7 @@ mod numbers;
 mod repair;
 mod rewrite;
 mod salvage;
+mod settle;
 mod verify;
 mod walk;
 mod workshop;

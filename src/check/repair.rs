@@ -32,7 +32,7 @@ use crate::options::ReadMode;
 use crate::segment::{Home, Segment, names};
 use crate::storage::Storage;
 
-use super::examination::{Doubt, Examination, State};
+use super::examination::{Examination, State};
 use super::examine::examine;
 use super::files;
 use super::finding::{Finding, Severity};
@@ -82,14 +82,21 @@ pub fn repair(storage: Arc<dyn Storage>) -> Result<RepairReport> {
     files::list(storage.as_ref())?;
     let _lock = storage.lock()?;
     let mut report = RepairReport::default();
-    loop {
+    // Names are set right, then the end is settled: each leads to another look, and to no more.
+    for _ in 0..ROUNDS {
         let found = examine(storage.as_ref(), &mut |_| {})?;
         let mut run = Run { storage: &storage, found, report: &mut report, dry: false };
         if run.all()? {
             return Ok(report);
         }
     }
+    Err(Error::Invalid(format!(
+        "after {ROUNDS} rounds {} still changes under the repair; is another process at work in it?",
+        storage.name()
+    )))
 }
+
+const ROUNDS: usize = 8;
 
 /// What [`repair`] would do. Writes nothing and takes no lock.
 ///
@@ -102,11 +109,11 @@ pub fn plan_repair(storage: Arc<dyn Storage>) -> Result<RepairReport> {
     Ok(report)
 }
 
-struct Run<'a> {
-    storage: &'a Arc<dyn Storage>,
-    found: Examination,
-    report: &'a mut RepairReport,
-    dry: bool,
+pub(super) struct Run<'a> {
+    pub(super) storage: &'a Arc<dyn Storage>,
+    pub(super) found: Examination,
+    pub(super) report: &'a mut RepairReport,
+    pub(super) dry: bool,
 }
 
 impl Run<'_> {
@@ -145,115 +152,13 @@ impl Run<'_> {
         Ok(true)
     }
 
-    fn workshop(&self) -> Workshop<'_> {
+    pub(super) fn workshop(&self) -> Workshop<'_> {
         Workshop(self.storage.as_ref())
     }
 
-    fn act(&mut self, file: &str, what: impl Into<String>) -> bool {
+    pub(super) fn act(&mut self, file: &str, what: impl Into<String>) -> bool {
         self.report.actions.push(RepairAction { file: file.to_owned(), what: what.into() });
         !self.dry
-    }
-
-    /// Every segment under the name that its header says; true if anything moved.
-    fn right_names(&mut self) -> Result<bool> {
-        let mut moved = false;
-        let strays = std::mem::take(&mut self.found.chain.misplaced);
-        for stray in &strays {
-            let target = stray.belongs.map(names::segment);
-            let taken =
-                |name: &str| -> Result<bool> { Ok(files::open(self.storage.as_ref(), name)?.is_some()) };
-            match target {
-                Some(target) if !taken(&target)? => {
-                    if self.act(&stray.name, format!("gets its name back: {target}")) {
-                        self.workshop().rename(&stray.name, &target)?;
-                    }
-                }
-                Some(target) if strays.iter().any(|other| other.name == target) => {
-                    return Err(Error::corrupt(
-                        &stray.name,
-                        32,
-                        format!("base SeqId {}, as the file is named", stray.base),
-                        format!(
-                            "that of {target}, which has a wrong name too; give both their names by hand"
-                        ),
-                    ));
-                }
-                _ => {
-                    let kept = self.workshop().kept_name(&stray.name, stray.base, "misplaced")?;
-                    if self.act(&stray.name, format!("moved to {kept}: it does not belong here")) {
-                        self.workshop().rename(&stray.name, &kept)?;
-                    }
-                    self.report.kept_aside.push(kept);
-                }
-            }
-            moved = true;
-        }
-        if moved && !self.dry {
-            self.workshop().sync_directory()?;
-        }
-        Ok(moved)
-    }
-
-    /// Does what opening would do at the end of the log; true if segments changed.
-    fn settle_end(&mut self) -> Result<bool> {
-        if let Some(torn) = self.found.torn.take() {
-            let (from, kept) = (names::segment(torn.base), names::aside(torn.base, torn.position));
-            self.report.kept_aside.push(kept.clone());
-            if self.act(&from, format!("{} bytes of an unfinished commit copied to {kept}", torn.bytes)) {
-                self.workshop().copy(&from, torn.position, torn.position + torn.bytes, &kept)?;
-            }
-        }
-        let orphans = std::mem::take(&mut self.found.orphans);
-        let doubts: Vec<Doubt> = std::mem::take(&mut self.found.doubts).into();
-        for run in doubts.chunk_by(|a, b| a.base == b.base) {
-            self.rewrite_doubts(run)?;
-        }
-        for base in orphans.iter().rev() {
-            let (name, kept) = (names::segment(*base), names::aside(*base, 0));
-            if self.act(&name, format!("moved to {kept}: it lies behind an unfinished commit")) {
-                self.workshop().rename(&name, &kept)?;
-            }
-            self.report.kept_aside.push(kept);
-        }
-        let changed = !orphans.is_empty() || !doubts.is_empty();
-        if changed && !self.dry {
-            self.workshop().sync_directory()?;
-        }
-        Ok(changed)
-    }
-
-    /// Frames that may only be in the page cache get a file of their own that is surely synced.
-    fn rewrite_doubts(&mut self, run: &[Doubt]) -> Result<()> {
-        let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(()) };
-        let name = names::segment(first.base);
-        let what = format!("SeqIds {} to {} written anew and synced", first.first_seq, last.next_seq - 1);
-        if !self.act(&names::segment(first.first_seq), what) {
-            return Ok(());
-        }
-        let Some(salt) = self.salt_of(first.base) else { return Ok(()) };
-        let header = self.header(first.first_seq, last.next_seq, false);
-        let file = self.workshop().open(&name)?;
-        let mut walk = Walk::new(file.as_ref(), &name, salt)?;
-        let room = DATA_START + (walk.scanner.size().saturating_sub(first.position));
-        let mut writer = SegmentWriter::begin(self.storage.as_ref(), &header, room)?;
-        for doubt in run {
-            walk.position = doubt.position;
-            match walk.look()? {
-                Ok(seen) if seen.bad.is_empty() => {
-                    writer.keep(&seen, walk.content(&seen)?)?;
-                }
-                Ok(_) => {
-                    return Err(Error::corrupt(
-                        &name,
-                        doubt.position,
-                        "the frame seen before",
-                        "a damaged one",
-                    ));
-                }
-                Err(invalid) => return Err(invalid.in_file(&name, doubt.position)),
-            }
-        }
-        writer.finish()
     }
 
     fn tell_lost(&mut self) {
@@ -414,7 +319,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn header(&self, base: u64, end: u64, rewritten: bool) -> SegmentHeader {
+    pub(super) fn header(&self, base: u64, end: u64, rewritten: bool) -> SegmentHeader {
         SegmentHeader {
             log_id: self.found.chain.log_id,
             base,
@@ -424,9 +329,5 @@ impl Run<'_> {
             rewritten,
             end: if rewritten { end } else { 0 },
         }
-    }
-
-    fn salt_of(&self, base: u64) -> Option<u32> {
-        self.found.states.iter().find(|state| state.base == base)?.header.map(|header| header.salt)
     }
 }

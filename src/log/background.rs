@@ -24,7 +24,18 @@ pub(super) fn start(inner: &Arc<Inner>) -> Result<Vec<JoinHandle<()>>> {
             .spawn(move || work(&inner))
             .map_err(|e| Error::io("start thread", name, e))
     };
-    Ok(vec![spawn("stratalog-commit", Inner::committer)?, spawn("stratalog-keep", Inner::keeper)?])
+    let committer = spawn("stratalog-commit", Inner::committer)?;
+    match spawn("stratalog-keep", Inner::keeper) {
+        Ok(keeper) => Ok(vec![committer, keeper]),
+        Err(error) => {
+            // The first would hold the log, and its lock, for as long as the process lives.
+            inner.duty.stop();
+            drop(inner.tail.lock());
+            inner.work.notify_all();
+            let _ = committer.join();
+            Err(error)
+        }
+    }
 }
 
 impl Inner {

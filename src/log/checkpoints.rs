@@ -1,5 +1,7 @@
 //! Two checkpoint files, written in turn: one of them is always whole.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 
 use super::Inner;
@@ -7,6 +9,7 @@ use super::streams::merge;
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
 use crate::format::checkpoint::{self, Checkpoint, CheckpointHead};
+use crate::options::ReadMode;
 use crate::segment::names;
 use crate::storage::{Access, Storage, read_full};
 
@@ -19,10 +22,14 @@ pub(super) struct Checkpoints {
 }
 
 /// Reads both files; damage costs a longer scan, a newer version or a failing disk is an error.
-pub(super) fn load(storage: &dyn Storage, present: impl Fn(&str) -> bool) -> Result<Checkpoints> {
+pub(super) fn load(
+    storage: &dyn Storage,
+    mode: ReadMode,
+    present: impl Fn(&str) -> bool,
+) -> Result<Checkpoints> {
     let mut found = Checkpoints::default();
     for name in names::CHECKPOINTS.into_iter().filter(|name| present(name)) {
-        let bytes = content(storage, name)?;
+        let bytes = content(storage, mode, name)?;
         match Checkpoint::decode(&bytes).map_err(|e| e.in_file(name)) {
             Ok(read) => {
                 let newer = |held: &Checkpoint| held.head.generation < read.head.generation;
@@ -37,11 +44,13 @@ pub(super) fn load(storage: &dyn Storage, present: impl Fn(&str) -> bool) -> Res
     Ok(found)
 }
 
-/// A whole file, mapped where that is possible.
-pub(super) fn content(storage: &dyn Storage, name: &str) -> Result<Bytes> {
+/// A whole file, mapped where that is possible and wanted.
+pub(super) fn content(storage: &dyn Storage, mode: ReadMode, name: &str) -> Result<Bytes> {
     let file = storage.open(name, Access::Read).map_err(|e| Error::io("open", name, e))?;
     let size = file.size().map_err(|e| Error::io("stat", name, e))?;
-    if let Ok(Some(mapping)) = file.map(size) {
+    if mode == ReadMode::Mapped
+        && let Ok(Some(mapping)) = file.map(size)
+    {
         return Ok(mapping.window(0, mapping.len()));
     }
     let mut bytes = vec![0; size as usize];
@@ -58,8 +67,14 @@ impl Inner {
     /// The system's; the older checkpoints stay as they are.
     pub(super) fn checkpoint(&self, clean: bool) -> Result<()> {
         let _one_at_a_time = self.checkpointing.lock();
+        self.check_process()?;
+        let covered;
         let (mut head, setbacks, frozen, table, barrier) = {
             let mut tail = self.tail.lock();
+            if let Some(stopped) = tail.stopped.as_ref().filter(|_| !clean) {
+                // Nobody may be left to commit the barrier.
+                return Err(stopped.clone());
+            }
             let Some((frozen, table)) = tail.streams.freeze() else {
                 return Ok(());
             };
@@ -76,7 +91,7 @@ impl Inner {
                 last_micros: tail.last_micros,
                 clean,
             };
-            self.since_checkpoint.store(0, std::sync::atomic::Ordering::Relaxed);
+            covered = self.since_checkpoint.swap(0, Ordering::Relaxed);
             (head, tail.setbacks, frozen, table, tail.stage_barrier())
         };
         let written = (|| {
@@ -96,25 +111,24 @@ impl Inner {
             self.write_file(name, &bytes)?;
             slot.generation = head.generation;
             let storage = self.home.storage.as_ref();
-            let written = Checkpoint::decode(&content(storage, name)?).map_err(|e| e.in_file(name))?;
+            let written = Checkpoint::decode(&content(storage, self.home.read_mode, name)?)
+                .map_err(|e| e.in_file(name))?;
             Ok(Some(written.streams))
         })();
         let mut tail = self.tail.lock();
         match written {
             Ok(Some(table)) => {
                 let due = self.options.checkpoint_bytes.max(table.len() as u64 * 40 * 8);
-                self.checkpoint_due.store(due, std::sync::atomic::Ordering::Relaxed);
+                self.checkpoint_due.store(due, Ordering::Relaxed);
                 *self.hints.write() = super::Hints { table: table.clone(), next_seq: head.next_seq };
                 tail.streams.install(table);
                 Ok(())
             }
-            Ok(None) => {
+            not_written => {
                 tail.streams.thaw();
-                Ok(())
-            }
-            Err(error) => {
-                tail.streams.thaw();
-                Err(error)
+                // It is due again.
+                self.since_checkpoint.fetch_add(covered, Ordering::Relaxed);
+                not_written.map(drop)
             }
         }
     }
@@ -135,7 +149,8 @@ impl Inner {
             let _ = storage.remove(&temporary);
             return Err(error);
         }
-        storage.sync_directory().map_err(|e| Error::io("sync directory", storage.name(), e))
+        // The next sync of the directory would succeed and prove nothing, for a new segment too.
+        storage.sync_directory().map_err(|e| self.poison(Error::io("sync directory", storage.name(), e)))
     }
 
     /// Where the last segment's committed frames end.

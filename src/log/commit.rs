@@ -69,10 +69,11 @@ struct Failure {
 impl Inner {
     /// Blocks until the batch is committed.
     pub(super) fn append(self: &Arc<Self>, stream: StreamId, batch: &Batch) -> Result<Appended> {
-        let Some((appended, slot, tail)) = self.stage(stream, batch, WhenFull::Wait, None)? else {
+        let Some((appended, slot, mut tail)) = self.stage(stream, batch, WhenFull::Wait, None)? else {
             return Ok(NOTHING);
         };
-        if tail.leading {
+        if tail.leading || tail.crowded {
+            self.call_committer(&mut tail);
             drop(tail);
         } else {
             self.lead_once(tail);
@@ -336,7 +337,7 @@ impl Inner {
     }
 
     /// A forked child shares the files and has none of the threads.
-    fn check_process(&self) -> Result<()> {
+    pub(super) fn check_process(&self) -> Result<()> {
         match &*self.lock.lock() {
             Some(lock) if !lock.held_here() => Err(Error::Forked { opened_by: lock.holder() }),
             Some(_) => Ok(()),

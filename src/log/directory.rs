@@ -1,6 +1,7 @@
 //! What lies in a log's directory, before anything is touched.
 
 use crate::error::{Error, Result};
+use crate::format::checkpoint::Checkpoint;
 use crate::segment::names::{self, Name};
 use crate::storage::Storage;
 
@@ -58,6 +59,21 @@ impl Survey {
     /// Nothing was ever appended here.
     pub(super) fn is_new(&self) -> bool {
         self.segments.is_empty() && self.checkpoints.is_empty()
+    }
+
+    /// Segments below the checkpoint that it does not know: copied here, or renamed.
+    pub(super) fn check_known(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let known: Vec<u64> = checkpoint.segments().collect();
+        let below = self.segments.iter().take_while(|base| **base < checkpoint.head.scan_base);
+        match below.into_iter().find(|base| known.binary_search(base).is_err()) {
+            None => Ok(()),
+            Some(stray) => Err(Error::corrupt(
+                names::segment(*stray),
+                0,
+                "only segments that the checkpoint names below its own",
+                "one that it does not name; was the file copied or renamed? Move it away",
+            )),
+        }
     }
 
     /// Segments that a checkpoint knows and that are not there.

@@ -6,45 +6,85 @@ use std::time::{Duration, Instant};
 
 use super::Inner;
 use super::directory::Survey;
-use super::replay::{Replay, Scan, Verdict};
-use crate::error::Result;
-use crate::segment::Segment;
+use super::replay::{Replay, Scan, Start, Verdict};
+use crate::error::{Error, Result};
+use crate::format::DATA_START;
+use crate::segment::scan::read_header;
+use crate::segment::{Segment, names};
+use crate::storage::Access;
 
 const POLL: Duration = Duration::from_millis(10);
+
+/// How far a scanned segment is visible.
+struct End {
+    base: u64,
+    salt: u32,
+    end_seq: u64,
+    end_position: u64,
+}
 
 impl Inner {
     /// Looks for what was committed since the last look; true if anything was.
     pub(super) fn refresh(&self, verdict: Verdict) -> Result<bool> {
         let Some(follow) = &self.follow else { return Ok(false) };
-        let mut start = follow.lock();
+        let mut place = follow.lock();
         let survey = Survey::of(self.home.storage.as_ref())?;
-        let replay = Scan::new(&self.home, &survey.segments, None, verdict, *start).run(*start)?;
+        let start = self.rejoin(&survey, *place)?;
+        let replay = Scan::new(&self.home, &survey.segments, None, verdict, start).run(start)?;
         let visible = replay.durable.max(replay.committed);
         let ends = ends(&replay, visible);
-        let Some((base, end_seq, end_position)) = ends.last().copied() else { return Ok(false) };
+        let Some(last) = ends.last() else { return Ok(false) };
         self.show(&ends);
-        let more = end_seq > self.committed.load(Ordering::Acquire) + 1;
-        start.clean &= base == start.base && !more;
-        (start.base, start.position, start.next_seq) = (base, end_position, end_seq);
-        (start.durable, start.last_micros) = (end_seq - 1, replay.last_micros);
-        self.durable.store(replay.durable.min(end_seq - 1), Ordering::Release);
-        self.committed.store(end_seq - 1, Ordering::Release);
-        self.tail.lock().next_seq = end_seq;
+        let more = last.end_seq > self.committed.load(Ordering::Acquire) + 1;
+        place.clean = start.clean && last.base == start.base && !more;
+        (place.base, place.position, place.next_seq) = (last.base, last.end_position, last.end_seq);
+        (place.durable, place.last_micros) = (replay.durable.min(last.end_seq - 1), replay.last_micros);
+        self.durable.store(place.durable, Ordering::Release);
+        self.committed.store(last.end_seq - 1, Ordering::Release);
+        self.tail.lock().next_seq = last.end_seq;
         Ok(more)
     }
 
+    /// Where to go on. A writer that recovered has written again, in another file, what nothing
+    /// witnessed as durable: some of that may be known here from the old one.
+    fn rejoin(&self, survey: &Survey, place: Start) -> Result<Start> {
+        let moved =
+            survey.segments.iter().copied().find(|base| (place.base + 1..place.next_seq).contains(base));
+        let segments = self.segments();
+        let held = segments.iter().find(|held| held.base() == place.base);
+        let replaced = match held {
+            Some(held) => {
+                let name = names::segment(place.base);
+                let storage = &self.home.storage;
+                let file = storage.open(&name, Access::Read).map_err(|e| Error::io("open", &name, e))?;
+                read_header(file.as_ref(), &name)?.salt != held.opened()?.header.salt
+            }
+            None => false,
+        };
+        let here = moved.or(replaced.then_some(place.base));
+        let Some(here) = here else { return Ok(place) };
+        Ok(Start { base: here, position: DATA_START, next_seq: here, clean: false, ..place })
+    }
+
     /// Extends the list of segments to what is visible now.
-    fn show(&self, ends: &[(u64, u64, u64)]) {
+    fn show(&self, ends: &[End]) {
         let mut list: Vec<Arc<Segment>> = self.segments().to_vec();
-        for (base, end_seq, end_position) in ends {
-            // Of an empty one the file may have been replaced since it was opened.
-            list.retain(|held| held.base() != *base || held.end_seq() > held.base());
-            if let Some(held) = list.iter().find(|held| held.base() == *base) {
-                held.publish(*end_seq, *end_position);
+        for end in ends {
+            let same = |held: &Segment| held.opened().is_ok_and(|opened| opened.header.salt == end.salt);
+            list.retain(|held| held.base() != end.base || same(held));
+            if let Some(held) = list.iter().find(|held| held.base() == end.base) {
+                held.publish(end.end_seq, end.end_position);
             } else {
-                let segment = Segment::sealed(&self.home, *base, *end_seq);
-                segment.publish(*end_seq, *end_position);
+                let segment = Segment::sealed(&self.home, end.base, end.end_seq);
+                segment.publish(end.end_seq, end.end_position);
                 list.push(Arc::new(segment));
+            }
+        }
+        list.sort_by_key(|segment| segment.base());
+        // A segment ends where the next one begins, whatever was seen in it before.
+        for (held, next) in list.iter().zip(list.iter().skip(1)) {
+            if held.end_seq() > next.base() {
+                held.publish(next.base(), held.end_position().unwrap_or(u64::MAX));
             }
         }
         *self.segments.write() = Arc::new(list);
@@ -63,16 +103,17 @@ impl Inner {
     }
 }
 
-/// Base, end SeqId and end position of each scanned segment, up to what is visible.
-fn ends(replay: &Replay, visible: u64) -> Vec<(u64, u64, u64)> {
+/// The scanned segments up to what is visible.
+fn ends(replay: &Replay, visible: u64) -> Vec<End> {
     let hidden = replay.doubts.iter().find(|doubt| doubt.next_seq - 1 > visible);
     let mut ends = Vec::new();
     for (k, scanned) in replay.scanned.iter().enumerate() {
-        match hidden {
+        let (end_seq, end_position) = match hidden {
             Some(doubt) if doubt.segment < k => break,
-            Some(doubt) if doubt.segment == k => ends.push((scanned.base, doubt.first_seq, doubt.position)),
-            _ => ends.push((scanned.base, scanned.end_seq, scanned.end_position)),
-        }
+            Some(doubt) if doubt.segment == k => (doubt.first_seq, doubt.position),
+            _ => (scanned.end_seq, scanned.end_position),
+        };
+        ends.push(End { base: scanned.base, salt: scanned.salt, end_seq, end_position });
     }
     ends
 }

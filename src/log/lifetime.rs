@@ -12,6 +12,11 @@ use crate::segment::Segment;
 impl Shared {
     pub(super) fn close(&self) -> Result<()> {
         let mut threads = self.threads.lock();
+        if let Err(forked @ Error::Forked { .. }) = self.inner.check_process() {
+            // The files are the parent's, and the threads never came along.
+            std::mem::take(&mut *threads).into_iter().for_each(std::mem::forget);
+            return Err(forked);
+        }
         let outcome = match self.inner.follow {
             Some(_) => Ok(false),
             None => self.inner.stop_appending(),
@@ -26,7 +31,11 @@ impl Shared {
         }
         let outcome = outcome.and_then(|running| if running { self.inner.leave_clean() } else { Ok(()) });
         self.inner.tail.lock().stopped = Some(Error::Closed);
-        *self.inner.lock.lock() = None;
+        {
+            // A checkpoint that was begun before is written to the end while the lock is held.
+            let _none_is_written = self.inner.checkpointing.lock();
+            *self.inner.lock.lock() = None;
+        }
         self.inner.tail_moved.notify();
         outcome
     }
@@ -70,6 +79,12 @@ impl Inner {
 
     /// Syncs every segment that holds something not yet durable, oldest first.
     pub(super) fn sync_all(&self) -> Result<()> {
+        // One at a time, the poisoning included: behind a sync that failed, the next one of the same
+        // file may succeed and mean nothing.
+        let _one_at_a_time = self.syncing.lock();
+        if let Some(error @ Error::Poisoned(_)) = &self.tail.lock().stopped {
+            return Err(error.clone());
+        }
         let segments = self.segments();
         for (k, segment) in segments.iter().enumerate() {
             let upto = segment.end_seq() - 1;

@@ -90,6 +90,7 @@ pub(crate) struct Inner {
     tail_moved: Watch,
     spare: Mutex<Option<spare::Spare>>,
     duty: Signal,
+    syncing: Mutex<()>,
     checkpointing: Mutex<()>,
     checkpoint_slot: Mutex<CheckpointSlot>,
     since_checkpoint: AtomicU64,

@@ -32,9 +32,10 @@ struct Found {
 }
 
 fn find(options: &Options, storage: Arc<dyn Storage>) -> Result<Found> {
-    let survey = Survey::of(storage.as_ref())?;
-    let checkpoints =
-        checkpoints::load(storage.as_ref(), |name| survey.checkpoints.iter().any(|n| n == name))?;
+    let mut survey = Survey::of(storage.as_ref())?;
+    let checkpoints = checkpoints::load(storage.as_ref(), options.read_mode, |name| {
+        survey.checkpoints.iter().any(|n| n == name)
+    })?;
     let log_id = match (&checkpoints.newest, survey.segments.first()) {
         (Some(newest), _) => newest.head.log_id,
         (None, Some(base)) => {
@@ -52,7 +53,11 @@ fn find(options: &Options, storage: Arc<dyn Storage>) -> Result<Found> {
     };
     let start = match &checkpoints.newest {
         Some(newest) => {
+            // Looked at once more: a writer at work may have begun segments before this checkpoint
+            // and behind the first look.
+            survey = Survey::of(storage.as_ref())?;
             survey.check_present(newest.segments())?;
+            survey.check_known(newest)?;
             Start {
                 base: newest.head.scan_base,
                 position: newest.head.scan_position,
@@ -230,6 +235,7 @@ fn build(
         tail_moved: Watch::default(),
         spare: Mutex::new(None),
         duty: Signal::default(),
+        syncing: Mutex::new(()),
         checkpointing: Mutex::new(()),
         checkpoint_slot: Mutex::new(CheckpointSlot::default()),
         // Replayed bytes count: a log that crashes again and again still moves its checkpoint.

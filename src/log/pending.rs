@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -89,7 +90,8 @@ impl Slot {
         };
         match waiter {
             Some(Waiter::Thread(thread)) => thread.unpark(),
-            Some(Waiter::Task(waker)) => waker.wake(),
+            // An executor that panics is not to take the others of the group along.
+            Some(Waiter::Task(waker)) => drop(catch_unwind(AssertUnwindSafe(|| waker.wake()))),
             None => {}
         }
     }

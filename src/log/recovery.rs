@@ -195,16 +195,15 @@ pub(super) fn move_frame(frame: &FrameHeader, content: &[u8], salt: u32, positio
 /// Gives back what was preallocated behind the end of segments that nobody will append to. What
 /// stood there is kept aside or written anew by now; a failure costs the space and nothing else.
 fn trim(home: &Home, replay: &Replay, rewritten: &[Scanned]) {
-    for (k, scanned) in replay.scanned.iter().enumerate() {
+    for scanned in &replay.scanned {
         if rewritten.iter().any(|file| file.base == scanned.base) {
             continue;
         }
-        let doubt = replay.doubts.iter().find(|doubt| doubt.segment == k);
-        let end = doubt.map_or(scanned.end_position, |doubt| doubt.position);
-        if scanned.file.size().is_ok_and(|size| size > end)
+        // Frames that were written anew stay: somebody who only reads may have them mapped.
+        if scanned.file.size().is_ok_and(|size| size > scanned.end_position)
             && let Ok(file) = home.storage.open(&names::segment(scanned.base), Access::Write)
         {
-            let _ = file.set_len(end);
+            let _ = file.set_len(scanned.end_position);
         }
     }
 }

@@ -121,7 +121,7 @@ impl<'a> Scan<'a> {
             next_seq: start.next_seq,
             last_micros: start.last_micros,
             durable: start.durable,
-            committed: start.durable,
+            committed: start.next_seq.saturating_sub(1),
             doubts: VecDeque::new(),
             cut: None,
             orphans: Vec::new(),

@@ -158,7 +158,9 @@ impl Log {
         let inner = self.inner();
         let storage = inner.home.storage.as_ref();
         let survey = Survey::of(storage)?;
-        let loaded = checkpoints::load(storage, |name| survey.checkpoints.iter().any(|held| held == name))?;
+        let loaded = checkpoints::load(storage, inner.home.read_mode, |name| {
+            survey.checkpoints.iter().any(|held| held == name)
+        })?;
         let head = loaded.newest.map(|newest| newest.head);
         let start = start_of(head.as_ref());
         let replay = Scan::new(&inner.home, &survey.segments, None, Verdict::Peek, start).run(start)?;
@@ -183,7 +185,9 @@ impl Log {
         inner.check_open()?;
         let storage = inner.home.storage.as_ref();
         let survey = Survey::of(storage)?;
-        let loaded = checkpoints::load(storage, |name| survey.checkpoints.iter().any(|held| held == name))?;
+        let loaded = checkpoints::load(storage, inner.home.read_mode, |name| {
+            survey.checkpoints.iter().any(|held| held == name)
+        })?;
         let mut stats = DirectoryStats {
             damaged_checkpoints: loaded.damaged.iter().map(ToString::to_string).collect(),
             foreign: survey.foreign,

@@ -8,6 +8,7 @@ use super::{Opened, Segment, View, names};
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
 use crate::format::index::{self, Identity, Index, Place, partition};
+use crate::options::ReadMode;
 use crate::storage::{Access, read_full};
 
 /// What is known of where things are in a segment.
@@ -99,9 +100,13 @@ impl Segment {
             return Ok(None);
         };
         let size = file.size().map_err(|e| Error::io("stat", &name, e))?;
-        let bytes = match file.map(size) {
-            Ok(Some(mapping)) => mapping.window(0, mapping.len()),
-            _ => {
+        let mapped = match self.home.read_mode {
+            ReadMode::Mapped => file.map(size).ok().flatten(),
+            ReadMode::Positioned => None,
+        };
+        let bytes = match mapped {
+            Some(mapping) => mapping.window(0, mapping.len()),
+            None => {
                 let mut bytes = vec![0; size as usize];
                 let n = read_full(file.as_ref(), &mut bytes, 0).map_err(|e| Error::io("read", &name, e))?;
                 bytes.truncate(n);

@@ -49,8 +49,11 @@ impl DiskStorage {
         let missing: Vec<&Path> =
             directory.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists()).collect();
         fs::create_dir_all(directory).map_err(|e| Error::io("create directory", &shown, e))?;
-        // A new directory is durable once its parent is synced.
-        for new in missing {
+        // A new directory is durable once its parent is synced; an empty one may be as new, made by a
+        // process that was killed before it came to that.
+        let empty = fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none());
+        let as_new = missing.is_empty().then_some(directory).filter(|_| empty);
+        for new in missing.into_iter().chain(as_new) {
             let parent = match new.parent() {
                 Some(parent) if !parent.as_os_str().is_empty() => parent,
                 _ => Path::new("."),

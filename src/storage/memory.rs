@@ -156,6 +156,18 @@ impl Content {
     }
 }
 
+impl Content {
+    /// The same bytes in a buffer of another length; mappings keep the old one.
+    fn resize(&mut self, len: u64) -> io::Result<()> {
+        let grown = Content::zeros(len)?;
+        let keep = self.len.min(grown.len);
+        // SAFETY: both buffers hold at least `keep` bytes and are not the same.
+        unsafe { std::ptr::copy_nonoverlapping(self.buffer.base, grown.buffer.base, keep) };
+        *self = grown;
+        Ok(())
+    }
+}
+
 /// Bytes at a fixed address.
 #[derive(Debug)]
 struct Buffer {
@@ -199,10 +211,10 @@ impl StorageFile for MemoryFile {
 
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
         let end = usize::try_from(position.saturating_add(bytes.len() as u64)).map_err(io::Error::other)?;
-        if end > self.content.read().len {
-            self.set_len(end as u64)?;
+        let mut content = self.content.write();
+        if end > content.len {
+            content.resize(end as u64)?;
         }
-        let content = self.content.write();
         // SAFETY: the range lies inside the buffer; other writers and readers are kept out by the
         // lock, and no window shows bytes that are still written.
         unsafe {
@@ -216,13 +228,7 @@ impl StorageFile for MemoryFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut content = self.content.write();
-        let grown = Content::zeros(len)?;
-        let keep = content.len.min(grown.len);
-        // SAFETY: both buffers hold at least `keep` bytes and are not the same.
-        unsafe { std::ptr::copy_nonoverlapping(content.buffer.base, grown.buffer.base, keep) };
-        *content = grown;
-        Ok(())
+        self.content.write().resize(len)
     }
 
     fn sync(&self) -> io::Result<()> {

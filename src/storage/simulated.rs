@@ -364,7 +364,12 @@ impl StorageFile for SimulatedFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.content(|content| content.cached.resize(len as usize, 0))
+        self.content(|content| {
+            let (old, new) = (content.cached.len(), len as usize);
+            content.cached.resize(new, 0);
+            // What is cut or added is not durable before the next sync.
+            content.dirty.extend(old.min(new) / SECTOR..old.max(new).div_ceil(SECTOR));
+        })
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -1,0 +1,86 @@
+//! Somebody who only reads, beside a writer that rolls, crashes and recovers.
+#![allow(clippy::unwrap_used)]
+
+#[path = "support/hooked.rs"]
+mod hooked;
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hooked::{Hook, Hooked, nothing};
+use stratalog::storage::{DiskStorage, MemoryStorage, Storage};
+use stratalog::{Durability, Error, Options, SeqId};
+use support::{all, batch, open, payload, small, stream};
+
+fn quiet() -> Options {
+    small().idle_witness(Duration::from_secs(3600))
+}
+
+#[test]
+fn a_follower_goes_on_after_the_writer_crashed_and_recovered() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = || -> Arc<dyn Storage> {
+        let disk = Arc::new(DiskStorage::existing(dir.path()).unwrap());
+        Arc::new(Hooked::new(disk, nothing(), nothing()).lockless())
+    };
+    let options = quiet().durability(Durability::Buffered);
+    let writer = options.open_storage(storage()).unwrap();
+    for n in 0..100 {
+        writer.append(stream(1), &batch(n, 1, 400)).unwrap();
+        if n == 9 {
+            writer.sync().unwrap();
+        }
+    }
+    let follower = options.open_read_only(dir.path()).unwrap();
+    let held = all(&follower);
+    assert_eq!(held.len(), 100);
+    // Never dropped, as if killed.
+    std::mem::forget(writer);
+    let writer = options.open_storage(storage()).unwrap();
+    assert_eq!(writer.recovery().rewritten_records, 90);
+    // What the follower holds is still there, though it has been written again elsewhere.
+    assert!(held.iter().enumerate().all(|(k, record)| record.payload == payload(k as u64, 400)));
+    for n in 100..150 {
+        writer.append(stream(1), &batch(n, 1, 400)).unwrap();
+    }
+    follower.refresh().unwrap();
+    assert_eq!(follower.committed(), SeqId(150));
+    assert_eq!(all(&follower), all(&writer));
+}
+
+#[test]
+fn opening_beside_a_roll_and_a_checkpoint_finds_no_damage() {
+    let memory = MemoryStorage::new();
+    let writer = open(&quiet(), &memory);
+    writer.append(stream(1), &batch(0, 1, 1_000)).unwrap();
+    writer.checkpoint().unwrap();
+    writer.checkpoint().unwrap();
+    let (writing, done) = (writer.clone(), AtomicBool::new(false));
+    let after: Hook = Arc::new(move |operation, _| {
+        if operation == "list" && !done.swap(true, Ordering::SeqCst) {
+            for n in 0..20 {
+                writing.append(stream(1), &batch(n, 1, 30_000)).unwrap();
+            }
+            writing.checkpoint().unwrap();
+        }
+        Ok(())
+    });
+    let follower = quiet().open_storage_read_only(Arc::new(Hooked::new(Arc::new(memory), nothing(), after)));
+    assert_eq!(all(&follower.unwrap()).len(), 21);
+}
+
+#[test]
+fn a_follower_claims_nothing_durable_that_is_not() {
+    let memory = MemoryStorage::new();
+    let options = quiet().durability(Durability::Buffered);
+    let writer = open(&options, &memory);
+    writer.append(stream(1), &batch(0, 10, 100)).unwrap();
+    let follower = options.open_storage_read_only(Arc::new(memory)).unwrap();
+    for _ in 0..3 {
+        assert_eq!((follower.committed(), follower.durable()), (SeqId(10), SeqId(0)));
+        follower.refresh().unwrap();
+    }
+    assert!(matches!(follower.append(stream(1), &batch(0, 1, 1)), Err(Error::Invalid(_))));
+}
