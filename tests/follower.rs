@@ -84,3 +84,30 @@ fn a_follower_claims_nothing_durable_that_is_not() {
     }
     assert!(matches!(follower.append(stream(1), &batch(0, 1, 1)), Err(Error::Invalid(_))));
 }
+
+#[test]
+fn damage_to_the_last_header_is_no_silent_end() {
+    let memory = MemoryStorage::new();
+    let writer = open(&quiet(), &memory);
+    for n in 0..40 {
+        writer.append(stream(1), &batch(n, 1, 5_000)).unwrap();
+    }
+    writer.close().unwrap();
+    let names = memory.list().unwrap().into_iter().map(|entry| entry.name);
+    let last = names.filter(|name| name.ends_with(".segment")).max().unwrap();
+    for (position, byte) in (0..128).map(|position| (position, 0x40)) {
+        let damaged = memory.snapshot().unwrap();
+        let file = damaged.open(&last, stratalog::storage::Access::Write).unwrap();
+        let mut bytes = [0];
+        file.read_at(&mut bytes, position).unwrap();
+        file.write_at(&[bytes[0] ^ byte], position).unwrap();
+        let opened = quiet().open_storage_read_only(Arc::new(damaged));
+        assert!(opened.is_err_and(|error| error.is_corruption()), "byte {position}");
+    }
+    for len in (0..4_096).step_by(50) {
+        let cut = memory.snapshot().unwrap();
+        cut.open(&last, stratalog::storage::Access::Write).unwrap().set_len(len).unwrap();
+        let opened = quiet().open_storage_read_only(Arc::new(cut));
+        assert!(opened.is_err_and(|error| error.is_corruption()), "cut to {len}");
+    }
+}

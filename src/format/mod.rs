@@ -89,6 +89,7 @@ pub(crate) fn check_magic(bytes: &[u8], magic: [u8; 8], need: usize) -> Result<(
         );
     }
     let (head, rest) = bytes.split_at(8);
+    let covered = bytes.get(12..).and_then(|bytes| bytes.split_first_chunk::<4>());
     if head != magic {
         return Err(Invalid::new(
             0,
@@ -101,6 +102,10 @@ pub(crate) fn check_magic(bytes: &[u8], magic: [u8; 8], need: usize) -> Result<(
         FORMAT_VERSION => Ok(()),
         // 0 was never a version: damage, not a newer file.
         0 => Err(Invalid::new(8, format!("format version {FORMAT_VERSION}"), "0").into()),
+        // Only version 1 has a checksum without the version in it: where that holds, bits flipped.
+        other if covered.is_some_and(|(sum, rest)| u32::from_le_bytes(*sum) == crc32fast::hash(rest)) => {
+            Err(Invalid::new(8, format!("format version {FORMAT_VERSION}"), other.to_string()).into())
+        }
         newer => Err(HeaderError::Newer(newer)),
     }
 }

@@ -149,6 +149,8 @@ mod tests {
     fn a_newer_version_reads_as_newer() {
         let mut newer = header().encode();
         newer[8] = 2;
+        assert!(matches!(SegmentHeader::decode(&newer), Err(HeaderError::Invalid(_))), "a flipped bit");
+        newer[12] ^= 1;
         assert_eq!(SegmentHeader::decode(&newer), Err(HeaderError::Newer(2)));
     }
 }

@@ -144,10 +144,8 @@ impl<'a> Scan<'a> {
             }
             let file =
                 self.home.storage.open(&name, Access::Read).map_err(|e| Error::io("open", &name, e))?;
-            let header = match read_header(file.as_ref(), &name) {
-                Err(Error::Corrupt(_)) if self.verdict != Verdict::Judge && next_base.is_none() => break,
-                header => header?,
-            };
+            // A segment's header is durable before the file gets its name, beside a writer too.
+            let header = read_header(file.as_ref(), &name)?;
             check_identity(&header, &self.home.log_id, base, &name)?;
             self.replay.durable = self.replay.durable.max(header.durable_upto);
             let mut scanner = Scanner::new(file.as_ref(), &name, header.salt)?;

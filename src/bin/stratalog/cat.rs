@@ -204,7 +204,7 @@ impl<'a> Printer<'a> {
         if stuck || !(gone || damaged && self.skip_damaged) {
             let failed = CliError::log(error, self.dir);
             return Err(match damaged && !self.skip_damaged {
-                true => failed.and_help("--skip-damaged reads what lies behind"),
+                true => failed.and_help("`cat --skip-damaged` reads what lies behind"),
                 false => failed,
             });
         }

@@ -7,7 +7,7 @@ mod latency;
 pub(crate) mod lines;
 mod pipeline;
 mod progress;
-mod resume;
+pub(crate) mod resume;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -68,7 +68,9 @@ pub(crate) fn run(args: Args, out: &mut Output) -> Result<Exit, CliError> {
     if let Some(bar) = &bar {
         bar.finish_and_clear();
     }
-    let report = checked.map_err(failed)?;
+    let mut report = checked.map_err(failed)?;
+    // Our own, though not the log's.
+    report.findings.retain(|finding| finding.file != crate::ingest::resume::FILE);
     if args.json {
         out.json(&Figures::of(&report))?;
     } else {

@@ -15,7 +15,7 @@ use stratalog::SeqId;
 
 use crate::failure::{CliError, Exit};
 
-const FILE: &str = "ingest.resume";
+pub(crate) const FILE: &str = "ingest.resume";
 const TEMPORARY: &str = "ingest.resume.tmp";
 const VERSION: u32 = 1;
 /// What the file can be at most; far more than any command line.
