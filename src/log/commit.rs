@@ -227,6 +227,7 @@ impl Inner {
                 _ => slot.complete(Ok(())),
             }
         }
+        self.listeners.committed(&group);
         group.clear();
         let mut tail = self.tail.lock();
         tail.idle = group;

@@ -37,6 +37,7 @@ impl Shared {
             *self.inner.lock.lock() = None;
         }
         self.inner.tail_moved.notify();
+        self.inner.listeners.closed();
         outcome
     }
 }

@@ -7,6 +7,7 @@ mod commit;
 mod directory;
 mod follow;
 mod lifetime;
+mod listen;
 mod open;
 mod pending;
 mod reader;
@@ -26,6 +27,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
+pub(crate) use listen::CommitListener;
 pub use pending::{Appended, PendingAppend};
 pub use reader::{Reader, Record};
 pub use recovery::{RecoveryReport, TornTail};
@@ -104,6 +106,7 @@ pub(crate) struct Inner {
     /// `None` once the log is closed, and in a log opened for reading only.
     lock: Mutex<Option<Box<dyn StorageLock>>>,
     follow: Option<Mutex<replay::Start>>,
+    listeners: listen::Listeners,
 }
 
 /// Where a stream's records may be, as of the last checkpoint.

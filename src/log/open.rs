@@ -246,5 +246,6 @@ fn build(
         background_error: Mutex::new(None),
         lock: Mutex::new(lock),
         follow: None,
+        listeners: super::listen::Listeners::default(),
     }
 }

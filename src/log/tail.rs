@@ -32,6 +32,11 @@ impl Group {
         self.bytes.is_empty() && self.slots.is_empty()
     }
 
+    /// The streams that got records, in the order of the batches; several times, if several did.
+    pub(super) fn streams(&self) -> impl Iterator<Item = StreamId> + '_ {
+        self.undo.iter().map(|undo| StreamId::from_bytes(undo.stream))
+    }
+
     /// Empties the group and keeps its memory, unless an unusual burst made it large.
     pub(super) fn clear(&mut self) {
         const KEEP: usize = 8 << 20;

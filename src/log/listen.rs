@@ -1,0 +1,73 @@
+//! Those who want to know which streams got records.
+
+use std::fmt;
+use std::sync::Weak;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::RwLock;
+
+use super::Log;
+use super::tail::Group;
+use crate::ids::StreamId;
+
+/// Told by the thread that committed, after readers see the records and after those who waited were
+/// told. It works on everybody's time: it must be quick, wait for nobody and write nothing.
+pub(crate) trait CommitListener: Send + Sync {
+    /// A batch of this stream was committed. Said again for each batch.
+    fn committed(&self, stream: StreamId);
+
+    /// The log was closed.
+    fn closed(&self);
+}
+
+#[derive(Default)]
+pub(super) struct Listeners {
+    any: AtomicBool,
+    list: RwLock<Vec<Weak<dyn CommitListener>>>,
+}
+
+impl fmt::Debug for Listeners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listeners").field("any", &self.any).finish_non_exhaustive()
+    }
+}
+
+impl Listeners {
+    pub(super) fn committed(&self, group: &Group) {
+        if !self.any.load(Ordering::Acquire) {
+            return;
+        }
+        for listener in self.list.read().iter().filter_map(Weak::upgrade) {
+            let mut last = None;
+            for stream in group.streams() {
+                if last.replace(stream) != Some(stream) {
+                    listener.committed(stream);
+                }
+            }
+        }
+    }
+
+    pub(super) fn closed(&self) {
+        for listener in self.list.read().iter().filter_map(Weak::upgrade) {
+            listener.closed();
+        }
+    }
+}
+
+impl Log {
+    /// Tells `listener` of every commit from now on, for as long as it lives. A log opened for reading
+    /// only commits nothing: there, [`refresh`](Log::refresh) finds what is new.
+    pub(crate) fn listen(&self, listener: Weak<dyn CommitListener>) {
+        let listeners = &self.inner().listeners;
+        let mut list = listeners.list.write();
+        list.retain(|held| held.strong_count() > 0);
+        list.push(listener);
+        listeners.any.store(true, Ordering::Release);
+    }
+
+    /// True for a log that was opened for reading only.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.inner().follow.is_some()
+    }
+}
