@@ -81,8 +81,9 @@ fn an_append_on_an_offset_conflicts_with_any_other_append() {
     assert!(due, "{error}");
     log.append_on(&at(3), stream(1), &batch(0, 1, 10)).unwrap();
     let winners = std::thread::scope(|scope| {
-        let tries: Vec<_> =
-            (0..8).map(|_| scope.spawn(|| log.append_on(&at(4), stream(1), &batch(0, 1, 10)).is_ok())).collect();
+        let tries: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| log.append_on(&at(4), stream(1), &batch(0, 1, 10)).is_ok()))
+            .collect();
         tries.into_iter().map(|handle| handle.join().unwrap()).filter(|won| *won).count()
     });
     assert_eq!(winners, 1);

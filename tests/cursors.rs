@@ -115,7 +115,9 @@ fn cursors_of_many_consumers_share_syncs_and_none_is_lost() {
     });
     let again = open(&small(), &storage.snapshot().unwrap());
     assert_eq!(again.cursors().len(), 16);
-    assert!(again.cursors().iter().all(|cursor| cursor.seq_id == SeqId(10) && cursor.log_offset == LogOffset(5)));
+    assert!(
+        again.cursors().iter().all(|cursor| cursor.seq_id == SeqId(10) && cursor.log_offset == LogOffset(5))
+    );
 }
 
 #[test]

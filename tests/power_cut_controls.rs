@@ -61,7 +61,8 @@ impl Model {
             }
             for record in log.stream_reader(stream(n.into()), ..).unwrap() {
                 let record = record.unwrap();
-                let number = String::from_utf8_lossy(&record.payload).split(' ').nth(1).unwrap().parse().unwrap();
+                let number =
+                    String::from_utf8_lossy(&record.payload).split(' ').nth(1).unwrap().parse().unwrap();
                 assert_eq!(record.payload, payload(number, record.payload.len()));
                 records[record.log_offset.0 as usize - 1] = number;
             }
@@ -121,7 +122,9 @@ impl Program<'_> {
         let n = self.random.below(STREAMS);
         let id = stream(n.into());
         let name = ["a", "b"][self.random.below(2) as usize].to_owned();
-        let pick = |random: &mut Random, from: u64, to: u64| (from <= to).then(|| from + random.below(to - from + 1));
+        let pick = |random: &mut Random, from: u64, to: u64| {
+            (from <= to).then(|| from + random.below(to - from + 1))
+        };
         match self.random.below(16) {
             0..=6 => {
                 let count = 1 + self.random.below(3);
@@ -227,7 +230,10 @@ fn check_log(log: &Log, models: &[Model], least: u64, what: &str) -> usize {
     let fits = |at: &usize| models[*at].visible() == seen;
     let Some(at) = (least as usize..models.len()).rev().find(fits) else {
         let last = models.last().map(Model::visible);
-        panic!("{what}: {least} of {} operations acknowledged; found {seen:#?}\nlast {last:#?}", models.len());
+        panic!(
+            "{what}: {least} of {} operations acknowledged; found {seen:#?}\nlast {last:#?}",
+            models.len()
+        );
     };
     // The whole log is what its streams are, in order.
     let whole: usize = log.reader(..).unwrap().map(|record| record.map(drop).unwrap()).count();
@@ -295,12 +301,15 @@ fn round(seed: u64) {
         models = std::mem::take(&mut program.models);
         drop(log);
         let cut = storage.taken_cut();
-        let (left, at_cut) = cut.unwrap_or_else(|| (storage.after_kill(), acknowledged.load(Ordering::SeqCst)));
+        let (left, at_cut) =
+            cut.unwrap_or_else(|| (storage.after_kill(), acknowledged.load(Ordering::SeqCst)));
         known = at_cut;
         let seed = seed ^ (life << 32);
         storage = if random.below(3) == 0 { left } else { left.after_power_cut(survives(&mut random), seed) };
         match check::verify(&storage, &mut |_| ()) {
-            Ok(report) => assert!(report.is_clean() || std::env::var("NOVERIFY").is_ok(), "{what}: {report:#?}"),
+            Ok(report) => {
+                assert!(report.is_clean() || std::env::var("NOVERIFY").is_ok(), "{what}: {report:#?}")
+            }
             // Nothing had been written yet; whether it should have been, the next life tells.
             Err(error) => assert!(matches!(error, Error::NotALog { .. }), "{what}: {error}"),
         }

@@ -37,7 +37,8 @@ fn reads_below_the_point_say_so_and_go_on_behind_it() {
     assert_eq!((point.seq_id, point.log_offset), (SeqId(4), LogOffset(4)));
     assert_eq!(log.purge_point(stream(1)), Some(point));
 
-    let purged = |error: Error| matches!(error, Error::Purged { seq_id: SeqId(4), log_offset: LogOffset(4), .. });
+    let purged =
+        |error: Error| matches!(error, Error::Purged { seq_id: SeqId(4), log_offset: LogOffset(4), .. });
     for begin in [1, 4] {
         let mut reader = log.stream_reader(stream(1), LogOffset(begin)..).unwrap();
         assert!(purged(reader.next_record().unwrap_err()));
