@@ -27,10 +27,11 @@ pub use hub::{
     ConsumeError, Delivery, Hub, HubOptions, Pull, Start, SubscribeOptions, SubscriptionId,
     SubscriptionState, SubscriptionStatus,
 };
-pub use ids::{LogOffset, ParseStreamIdError, SeqId, StreamId};
+pub use ids::{LogOffset, ParseStreamIdError, ProducerId, SeqId, StreamId};
 pub use log::{
-    Appended, CheckpointStats, CommitCounters, DirectoryStats, FileStats, Log, LogStats, PendingAppend,
-    Reader, Record, RecoveryReport, SegmentStats, StreamStats, TornTail,
+    Appended, Backlog, CheckpointStats, CommitCounters, Cursor, DirectoryStats, FileStats, Holder, Log,
+    LogStats, PendingAppend, PurgePoint, Reader, Record, RecoveryReport, SegmentLife, SegmentStats,
+    StreamStats, Terms, TornTail,
 };
 pub use options::{Durability, Options, ReadMode};
 
