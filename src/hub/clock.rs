@@ -82,6 +82,11 @@ pub(super) fn run(core: &Arc<Core>) {
         }
     }
     board.clock_runs = false;
+    // Nobody comes back to them.
+    let shelves = std::mem::take(&mut board.shelved);
+    drop(board);
+    let left: Vec<_> = shelves.iter().filter_map(|(_, shelf)| shelf.upgrade()?.take()).collect();
+    drop(left);
 }
 
 fn wake_paused(board: &mut Board, now: Instant) {

@@ -229,15 +229,10 @@ impl Core {
         self.end(subscription, over);
     }
 
-    /// Takes a subscription out of service that does not run, or whose run this is.
+    /// Out of service, by the one who ran it.
     fn end(&self, subscription: &Arc<Subscription>, over: Over) {
-        self.switchboard.part(subscription);
-        let mut board = self.switchboard.board.lock();
+        let board = self.switchboard.board.lock();
         let over = board.seats.get(&subscription.key).and_then(|seat| seat.leave).unwrap_or(over);
-        let work = board.retire(subscription.key, over);
-        drop(board);
-        self.switchboard.moved.notify_all();
-        discard(work);
-        discard(subscription.shelf.take());
+        self.take_out(board, subscription, over);
     }
 }
