@@ -1,6 +1,8 @@
 //! Who appends through the hub finds its records applied by the inline subscriptions.
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/hooked.rs"]
+mod hooked;
 #[path = "support/hub.rs"]
 mod hub_support;
 mod support;
@@ -9,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread::{self, ThreadId};
 
+use hooked::{Gate, Hook, Hooked, nothing};
 use hub_support::{LONG, hub, in_time, listen, seq_ids, until, until_state};
 use stratalog::storage::MemoryStorage;
 use stratalog::{Delivery, Hub, Log, SeqId, SubscribeOptions, SubscriptionState};
@@ -138,6 +141,42 @@ fn what_others_append_past_the_hub_is_not_forgotten_beside_appends_through_it() 
         let seen: Vec<_> = calls.lock().unwrap().iter().flat_map(|(_, seen)| seen.clone()).collect();
         assert_eq!(seen, (1..=40).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn what_is_left_to_an_append_that_then_fails_is_delivered_all_the_same() {
+    let gate = Gate::default();
+    let (at_write, writes) = (gate.clone(), Arc::new(AtomicU64::new(u64::MAX / 2)));
+    let counted = Arc::clone(&writes);
+    let before: Hook = Arc::new(move |operation, name| {
+        if operation != "write" || !name.starts_with("spare") {
+            return Ok(());
+        }
+        match counted.fetch_add(1, Ordering::SeqCst) {
+            0 => at_write.pass(),
+            1 => return Err(std::io::Error::other("injected")),
+            _ => {}
+        }
+        Ok(())
+    });
+    let storage = Hooked::new(Arc::new(MemoryStorage::new()), before, nothing());
+    let options = support::small().idle_witness(std::time::Duration::from_secs(3_600));
+    let log = options.open_storage(Arc::new(storage)).unwrap();
+    log.append(stream(2), &batch(0, 1, 20)).unwrap();
+    let hub = hub(&log);
+    let calls = noting(&hub, inline());
+    gate.shut();
+    writes.store(0, Ordering::SeqCst);
+    let first = log.submit(stream(1), &batch(0, 1, 20)).unwrap();
+    gate.wait_for_one();
+    let appending = hub.clone();
+    let second = thread::spawn(move || appending.append(stream(1), &batch(1, 1, 20)));
+    until("it is on its way", || log.stats().unwrap().appended == SeqId(3));
+    gate.open();
+    first.wait().unwrap();
+    assert!(second.join().unwrap().is_err());
+    // The commit of the first saw somebody on the way to deliver, and called nobody.
+    until("the first is delivered", || calls.lock().unwrap().iter().any(|(_, seen)| seen == &[2]));
 }
 
 #[test]

@@ -216,6 +216,20 @@ fn many_ends_are_each_reached_in_their_own_time() {
 }
 
 #[test]
+fn after_one_end_was_passed_the_next_one_is_still_waited_for() {
+    let log = log();
+    let hub = hub(&log);
+    let ids = [1, 2, 3].map(|end| listen(&hub, stream(7), SubscribeOptions::new().end(SeqId(end))).0);
+    for id in &ids {
+        until_state(&hub, id, SubscriptionState::Tailing);
+    }
+    for (n, id) in ids.iter().enumerate() {
+        log.append(stream(8), &batch(n as u64, 1, 20)).unwrap();
+        until_state(&hub, id, SubscriptionState::Ended);
+    }
+}
+
+#[test]
 fn batches_are_bounded_by_records_and_by_bytes() {
     let log = log();
     log.append(stream(1), &batch(0, 10, 100)).unwrap();

@@ -82,6 +82,11 @@ pub(super) fn run(core: &Arc<Core>) {
         }
     }
     board.clock_runs = false;
+    // Nobody comes back to them.
+    let shelves = std::mem::take(&mut board.shelved);
+    drop(board);
+    let left: Vec<_> = shelves.iter().filter_map(|(_, shelf)| shelf.upgrade()?.take()).collect();
+    drop(left);
 }
 
 fn wake_paused(board: &mut Board, now: Instant) {
@@ -199,7 +204,7 @@ impl Core {
             live.map(|seat| Arc::clone(&seat.subscription)).collect()
         };
         for subscription in live {
-            subscription.failed(error.to_string());
+            subscription.note(error.to_string());
             if give_up {
                 self.remove(&subscription, Over::Stopped);
             }

@@ -33,7 +33,7 @@ impl Core {
     }
 
     /// Returns when every inline subscription of the stream has come to `upto`, has failed, or is over;
-    /// inside a callback, when each was called or told that it has to look again.
+    /// inside a callback, when each was called, or will look again.
     pub(super) fn deliver(self: &Arc<Self>, stream: StreamId, upto: SeqId) {
         let Some(parties) = self.switchboard.parties(stream) else { return };
         for subscription in &parties.inline {
@@ -53,8 +53,7 @@ impl Core {
             let phase = board.seats.get(&subscription.key).map(|seat| seat.phase);
             let Some(Phase::Running(_)) = phase else { return };
             if inside::a_callback() {
-                // Who runs it may wait for this very callback.
-                subscription.called.swap(true, Ordering::AcqRel);
+                // Who runs it may wait for this very callback. The commit calls it, so it looks again.
                 return;
             }
             switchboard.watchers.fetch_add(1, Ordering::Relaxed);

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 
+use parking_lot::MutexGuard;
+
 use super::Core;
-use super::board::{Over, Phase};
+use super::board::{Board, Over, Phase};
 use super::inside;
 use super::run::discard;
 use super::subscription::{Subscription, SubscriptionId};
@@ -22,13 +24,7 @@ impl Core {
             let Some(subscription) = board.seats.get(&key).map(|seat| Arc::clone(&seat.subscription)) else {
                 return;
             };
-            let work = board.retire(key, Over::Gone);
-            drop(board);
-            switchboard.part(&subscription);
-            switchboard.moved.notify_all();
-            discard(work);
-            discard(subscription.shelf.take());
-            return;
+            return self.take_out(board, &subscription, Over::Gone);
         }
         if board.begin_wait(me, key) {
             while board.is_running(key) {
@@ -41,14 +37,20 @@ impl Core {
     /// Takes it out of service now, or after the call it is in. Waits for nothing.
     pub(super) fn remove(&self, subscription: &Arc<Subscription>, how: Over) {
         let mut board = self.switchboard.board.lock();
-        if board.dismiss(subscription.key, how) {
-            return;
+        if !board.dismiss(subscription.key, how) {
+            self.take_out(board, subscription, how);
         }
+    }
+
+    /// Takes a subscription out of service that does not run. The callback's destructor is its owner's
+    /// code, and the reader may be the last to hold a map: both go when the lock has.
+    pub(super) fn take_out(&self, mut board: MutexGuard<'_, Board>, subscription: &Subscription, how: Over) {
         let work = board.retire(subscription.key, how);
         drop(board);
         self.switchboard.part(subscription);
         self.switchboard.moved.notify_all();
         discard(work);
+        discard(subscription.shelf.take());
     }
 
     /// Calls back nobody any more, lets the threads go, and waits for both; but not from inside a
