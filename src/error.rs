@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use crate::ids::{LogOffset, SeqId, StreamId};
+use crate::ids::{LogOffset, ProducerId, SeqId, StreamId};
 
 /// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -57,6 +57,43 @@ pub enum Error {
         /// The one it would have got.
         next: SeqId,
     },
+    /// The stream's next log_offset was to be another one: somebody else appended to it. Nothing
+    /// was written.
+    Conflict {
+        /// The stream.
+        stream: StreamId,
+        /// The log_offset the first record was to get.
+        expected: LogOffset,
+        /// The one it would have got.
+        next: LogOffset,
+    },
+    /// The producer has appended later batches than this one. Nothing was written.
+    OldSequence {
+        /// The producer.
+        producer: ProducerId,
+        /// Its newest batch, by its own count.
+        last: u64,
+        /// The one that was to be appended.
+        found: u64,
+    },
+    /// Records that a cursor has not passed were to be purged. Nothing was.
+    Held {
+        /// The stream.
+        stream: StreamId,
+        /// The name of the cursor that stands furthest back.
+        cursor: String,
+        /// Where it stands.
+        at: SeqId,
+        /// Up to where all was to be purged.
+        asked: SeqId,
+    },
+    /// The stream has no such cursor.
+    NoCursor {
+        /// The stream.
+        stream: StreamId,
+        /// The name that was asked for.
+        name: String,
+    },
     /// The last SeqId or log_offset has been given out. Nothing was written.
     Exhausted,
     /// The log was closed.
@@ -94,6 +131,15 @@ pub enum Error {
     },
     /// Committed bytes are damaged or missing.
     Corrupt(Box<Corruption>),
+    /// The stream was purged, and what was asked for begins at or below the point.
+    Purged {
+        /// The stream.
+        stream: StreamId,
+        /// Everything of the stream up to this SeqId is gone.
+        seq_id: SeqId,
+        /// The log_offset of the last record that is gone.
+        log_offset: LogOffset,
+    },
     /// The records were dropped on purpose, by a purge or a repair, and will not come back.
     Gone {
         /// The first SeqId that is gone.
@@ -213,6 +259,29 @@ impl fmt::Display for Error {
                 f,
                 "the batch was to begin at SeqId {expected}, the next one due is {next}: somebody else \
                  appended, or an earlier batch failed; nothing was written"
+            ),
+            Error::Conflict { stream, expected, next } => write!(
+                f,
+                "the batch was to get log_offset {expected} of stream {stream}, where {next} is due: \
+                 somebody else appended to it; nothing was written"
+            ),
+            Error::OldSequence { producer, last, found } => write!(
+                f,
+                "producer {producer} has appended its batch {last} already, found {found}: batches are \
+                 counted upwards, and only the newest can be tried again; nothing was written"
+            ),
+            Error::Held { stream, cursor, at, asked } => write!(
+                f,
+                "stream {stream} can't be purged up to SeqId {asked}: cursor {cursor:?} stands at {at}; \
+                 advance it, drop it, or purge less"
+            ),
+            Error::NoCursor { stream, name } => {
+                write!(f, "stream {stream} has no cursor {name:?}; advance it once to make it")
+            }
+            Error::Purged { stream, seq_id, log_offset } => write!(
+                f,
+                "stream {stream} was purged up to SeqId {seq_id} (log_offset {log_offset}); \
+                 what is left begins behind that"
             ),
             Error::Exhausted => f.write_str("the last SeqId or log_offset has been given out"),
             Error::Closed => f.write_str("the log is not running: it was closed"),

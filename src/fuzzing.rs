@@ -39,7 +39,9 @@ pub fn checkpoint(bytes: &[u8]) -> Option<Vec<u8>> {
         let _ = read.streams.find(&stream);
     }
     let segments: Vec<u64> = read.segments().collect();
-    Some(checkpoint::encode(&read.head, &segments, read.streams.iter()))
+    let mut controls = Vec::new();
+    read.controls.iter().for_each(|control| control.encode_into(&mut controls));
+    Some(checkpoint::encode(&read.head, &segments, read.streams.iter(), &controls))
 }
 
 /// An index, decoded and every way of asking it tried; the positions it gave.

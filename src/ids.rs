@@ -91,7 +91,52 @@ impl fmt::Debug for StreamId {
     }
 }
 
-/// A text that is not a UUID was given as a stream id.
+/// Who appends, by a name of its own choice: 16 bytes, shown and parsed as a UUID. See
+/// [`Terms::producer`](crate::Terms::producer).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct ProducerId([u8; 16]);
+
+impl ProducerId {
+    /// A producer id from its bytes in the order they are shown.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        ProducerId(bytes)
+    }
+
+    /// A producer id from a number, most significant byte first.
+    #[must_use]
+    pub const fn from_u128(value: u128) -> Self {
+        ProducerId(value.to_be_bytes())
+    }
+
+    /// The bytes in the order they are shown.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for ProducerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        StreamId(self.0).fmt(f)
+    }
+}
+
+impl fmt::Debug for ProducerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ProducerId({self})")
+    }
+}
+
+impl FromStr for ProducerId {
+    type Err = ParseStreamIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse::<StreamId>().map(|id| ProducerId(id.0))
+    }
+}
+
+/// A text that is not a UUID was given as the id of a stream or a producer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseStreamIdError {
     found: String,

@@ -22,10 +22,11 @@ pub mod storage;
 pub use batch::Batch;
 pub use error::{Corruption, Error, Result};
 pub use format::{FORMAT_VERSION, MAX_BATCH_RECORDS, MAX_BODY_BYTES, MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES};
-pub use ids::{LogOffset, ParseStreamIdError, SeqId, StreamId};
+pub use ids::{LogOffset, ParseStreamIdError, ProducerId, SeqId, StreamId};
 pub use log::{
-    Appended, CheckpointStats, CommitCounters, DirectoryStats, FileStats, Log, LogStats, PendingAppend,
-    Reader, Record, RecoveryReport, SegmentStats, StreamStats, TornTail,
+    Appended, Backlog, CheckpointStats, CommitCounters, Cursor, DirectoryStats, FileStats, Holder, Log,
+    LogStats, PendingAppend, PurgePoint, Reader, Record, RecoveryReport, SegmentLife, SegmentStats,
+    StreamStats, Terms, TornTail,
 };
 pub use options::{Durability, Options, ReadMode};
 

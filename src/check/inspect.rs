@@ -101,6 +101,8 @@ pub enum FrameKind {
     Batch,
     /// Says that everything before it is durable.
     Witness,
+    /// Control records: a cursor moved, a purge, a stream deleted, segments freed.
+    Control,
 }
 
 /// A frame.
@@ -306,6 +308,7 @@ fn frame_facts(walk: &mut Walk<'_>, seen: Seen) -> Result<FrameFacts> {
         kind: match header.kind {
             Kind::Batch => FrameKind::Batch,
             Kind::Witness => FrameKind::Witness,
+            Kind::Control => FrameKind::Control,
         },
         stream: StreamId::from_bytes(header.stream),
         first_seq_id: SeqId(header.first_seq),

@@ -134,6 +134,7 @@ mod tests {
         FrameHeader {
             kind: Kind::Batch,
             committed_when_written: false,
+            note: false,
             count,
             body_bytes: 0,
             first_seq,

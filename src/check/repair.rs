@@ -244,8 +244,12 @@ impl Run<'_> {
             if !self.act(name, "written anew, with where each stream stands") {
                 continue;
             }
-            let bytes =
-                checkpoint::encode(&CheckpointHead { generation, ..head }, &bases, streams.iter().copied());
+            let bytes = checkpoint::encode(
+                &CheckpointHead { generation, ..head },
+                &bases,
+                streams.iter().copied(),
+                &[],
+            );
             self.workshop().write(name, &bytes)?;
         }
         Ok(())

@@ -40,7 +40,7 @@ impl<'a> SegmentWriter<'a> {
 
     fn frame(&mut self, header: &FrameHeader, table: &[RecordEntry], body: &[u8]) -> Result<()> {
         let position = self.position + self.pending.len() as u64;
-        header.encode_into(table, frame::seed(self.salt, position), &mut self.pending);
+        header.encode_into(table.iter().copied(), frame::seed(self.salt, position), &mut self.pending);
         self.pending.extend_from_slice(body);
         if self.pending.len() >= PIECE { self.flush() } else { Ok(()) }
     }

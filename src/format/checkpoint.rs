@@ -5,10 +5,11 @@
 //!   8  version      u32       56  scan position  u64     88  streams        u64
 //!  12  checksum     u32       64  last time, us  i64     96  zeros up to 128
 //!  16  log id       16 bytes  72  flags          u32
-//!  32  generation   u64       76  0              u32
-//!  40  next SeqId   u64
+//!  32  generation   u64       76  0              u32   104  zeros up to 128
+//!  40  next SeqId   u64             96  bytes of control records   u64
 //! 128  segments x ( base SeqId u64 )                                             ascending
 //!      streams  x ( stream 16 | next log_offset u64 | first SeqId u64 | last SeqId u64 )    sorted
+//!      control records
 //! ```
 //!
 //! The checksum covers everything behind it. Everything before `next SeqId` was durable.
@@ -16,6 +17,7 @@
 use byteorder::{ByteOrder, LittleEndian as LE};
 use bytes::Bytes;
 
+use super::control::Control;
 use super::index::partition;
 use super::{ALIGNMENT, CHECKPOINT_MAGIC, DATA_START, FORMAT_VERSION, HeaderError, Invalid, check_magic};
 use crate::ids::SeqId;
@@ -59,6 +61,8 @@ pub(crate) struct Checkpoint {
     pub(crate) head: CheckpointHead,
     segments: Bytes,
     pub(crate) streams: StreamTable,
+    /// Cursors, purge points, freed segments and producers.
+    pub(crate) controls: Vec<Control>,
 }
 
 /// Streams as they stand in a checkpoint, sorted, read in place.
@@ -99,6 +103,7 @@ pub(crate) fn encode(
     head: &CheckpointHead,
     segments: &[u64],
     streams: impl Iterator<Item = ([u8; 16], StreamState)>,
+    controls: &[u8],
 ) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEADER + segments.len() * 8);
     out.extend_from_slice(&CHECKPOINT_MAGIC);
@@ -122,11 +127,11 @@ pub(crate) fn encode(
         }
         count += 1;
     }
-    if let Some(slot) = out.get_mut(80..88) {
-        LE::write_u64(slot, segments.len() as u64);
-    }
-    if let Some(slot) = out.get_mut(88..96) {
-        LE::write_u64(slot, count);
+    out.extend_from_slice(controls);
+    for (at, number) in [(80, segments.len() as u64), (88, count), (96, controls.len() as u64)] {
+        if let Some(slot) = out.get_mut(at..at + 8) {
+            LE::write_u64(slot, number);
+        }
     }
     let checksum = crc32fast::hash(out.get(16..).unwrap_or_default());
     if let Some(slot) = out.get_mut(12..16) {
@@ -152,8 +157,13 @@ impl Checkpoint {
         log_id.copy_from_slice(&head[16..32]);
         let segments = LE::read_u64(&head[80..88]).checked_mul(8);
         let streams = LE::read_u64(&head[88..96]).checked_mul(STREAM as u64);
+        let controls = LE::read_u64(&head[96..104]);
         let split = match (segments, streams) {
-            (Some(a), Some(b)) if a.checked_add(b) == Some(body.len() as u64) => HEADER + a as usize,
+            (Some(a), Some(b))
+                if a.checked_add(b).and_then(|sum| sum.checked_add(controls)) == Some(body.len() as u64) =>
+            {
+                (HEADER + a as usize, HEADER + (a + b) as usize)
+            }
             _ => {
                 return Err(
                     Invalid::new(80, "counts that fit the file", format!("{} bytes", body.len())).into()
@@ -170,8 +180,14 @@ impl Checkpoint {
                 last_micros: LE::read_i64(&head[64..72]),
                 clean: LE::read_u32(&head[72..76]) & FLAG_CLEAN != 0,
             },
-            segments: bytes.slice(HEADER..split),
-            streams: StreamTable(bytes.slice(split..)),
+            segments: bytes.slice(HEADER..split.0),
+            streams: StreamTable(bytes.slice(split.0..split.1)),
+            controls: Control::decode_all(bytes.get(split.1..).unwrap_or_default()).map_err(
+                |mut invalid| {
+                    invalid.at += split.1 as u64;
+                    invalid
+                },
+            )?,
         };
         read.check_numbers()?;
         Ok(read)
@@ -215,6 +231,10 @@ impl Checkpoint {
 mod tests {
     use super::*;
 
+    fn freed() -> Control {
+        Control::Freed { first: 2, end: 40 }
+    }
+
     fn sample() -> Vec<u8> {
         let head = CheckpointHead {
             log_id: [4; 16],
@@ -226,7 +246,9 @@ mod tests {
             clean: true,
         };
         let state = |n| StreamState { next_log_offset: n, first_seq: 1, last_seq: 50 };
-        encode(&head, &[1, 40], [([1; 16], state(5)), ([8; 16], state(46))].into_iter())
+        let mut controls = Vec::new();
+        freed().encode_into(&mut controls);
+        encode(&head, &[1, 40], [([1; 16], state(5)), ([8; 16], state(46))].into_iter(), &controls)
     }
 
     #[test]
@@ -236,6 +258,7 @@ mod tests {
         assert_eq!(read.segments().collect::<Vec<_>>(), [1, 40]);
         assert_eq!(read.streams.find(&[8; 16]).unwrap().next_log_offset, 46);
         assert!(read.streams.find(&[7; 16]).is_none());
+        assert_eq!(read.controls, [freed()]);
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! frame  = header (64) | table (8 per record) | body
 //! header = checksum u32 | kind u8 | flags u8 | 0 u16 | count u32 | body_bytes u32
 //!          first SeqId u64 | durable_upto u64 | stream 16 | first log_offset u64 | unix us i64
-//! table  = count x ( record bytes u32 | record checksum u32 )
-//! body   = count x ( record, zeros up to a multiple of 8 )
+//! table  = count x ( record bytes u32 | record checksum u32 ), and one more for a note
+//! body   = count x ( record, zeros up to a multiple of 8 ), and a note
 //! ```
 //!
 //! The header's checksum covers header and table, and so the checksums of the records. It is
@@ -21,6 +21,9 @@ use crate::ids::SeqId;
 /// Readers may take the frame for committed as soon as it is there (it was not written in
 /// `Durability::Sync`).
 const FLAG_COMMITTED_WHEN_WRITTEN: u8 = 1;
+/// Behind the records stands a note of who appended them: one more entry in the table, not a record.
+const FLAG_NOTE: u8 = 2;
+const KNOWN_FLAGS: u8 = FLAG_COMMITTED_WHEN_WRITTEN | FLAG_NOTE;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -28,6 +31,8 @@ pub(crate) enum Kind {
     Batch,
     /// No records: says that everything before it is durable.
     Witness,
+    /// Records the log writes about itself; no stream counts them.
+    Control,
 }
 
 /// Length and checksum of one record; the checksum covers its padding too.
@@ -37,10 +42,18 @@ pub(crate) struct RecordEntry {
     pub(crate) checksum: u32,
 }
 
+impl RecordEntry {
+    /// Of a record that needs no padding.
+    pub(crate) fn of(record: &[u8]) -> Self {
+        RecordEntry { len: record.len() as u32, checksum: crc32fast::hash(record) }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FrameHeader {
     pub(crate) kind: Kind,
     pub(crate) committed_when_written: bool,
+    pub(crate) note: bool,
     pub(crate) count: u32,
     pub(crate) body_bytes: u32,
     /// SeqId of the first record; of a witness, the next one due.
@@ -77,6 +90,7 @@ impl FrameHeader {
         FrameHeader {
             kind: Kind::Witness,
             committed_when_written: true,
+            note: false,
             count: 0,
             body_bytes: 0,
             first_seq: next_seq,
@@ -94,23 +108,25 @@ impl FrameHeader {
 
     /// Bytes from the frame's first to the next frame's first.
     pub(crate) fn frame_bytes(&self) -> u64 {
-        frame_len(self.count as usize, self.body_bytes as usize) as u64
+        (self.head_bytes() + self.body_bytes as usize) as u64
     }
 
     /// Bytes under the header's checksum, the checksum included.
     pub(crate) fn head_bytes(&self) -> usize {
-        frame_len(self.count as usize, 0)
+        frame_len(self.count as usize + usize::from(self.note), 0)
     }
 
     /// Appends header and table to `out`; the body follows as it is.
-    pub(crate) fn encode_into(&self, table: &[RecordEntry], seed: u32, out: &mut Vec<u8>) {
+    pub(crate) fn encode_into(&self, table: impl Iterator<Item = RecordEntry>, seed: u32, out: &mut Vec<u8>) {
         let start = out.len();
         let mut head = [0u8; FRAME_HEADER_BYTES];
         head[4] = match self.kind {
             Kind::Batch => 1,
             Kind::Witness => 2,
+            Kind::Control => 3,
         };
-        head[5] = if self.committed_when_written { FLAG_COMMITTED_WHEN_WRITTEN } else { 0 };
+        head[5] = if self.committed_when_written { FLAG_COMMITTED_WHEN_WRITTEN } else { 0 }
+            | if self.note { FLAG_NOTE } else { 0 };
         LE::write_u32(&mut head[8..12], self.count);
         LE::write_u32(&mut head[12..16], self.body_bytes);
         LE::write_u64(&mut head[16..24], self.first_seq);
@@ -134,13 +150,12 @@ impl FrameHeader {
     /// Appends to `out` the header and table of a frame that moves to another place: everything
     /// as it was but the seed. `table` is the stored one.
     pub(crate) fn encode_moved(&self, table: &[u8], seed: u32, out: &mut Vec<u8>) {
-        let entries: Vec<RecordEntry> = entries(table).collect();
-        self.encode_into(&entries, seed, out);
+        self.encode_into(entries(table), seed, out);
     }
 
     /// False where no frame begins, which is nearly everywhere: for those who look at every place.
     pub(crate) fn may_begin(bytes: &[u8]) -> bool {
-        matches!(bytes.get(4), Some(1 | 2))
+        matches!(bytes.get(4), Some(1..=3))
     }
 
     /// A header of which only the shape was checked: `remaining` bytes exist from its first on.
@@ -152,11 +167,13 @@ impl FrameHeader {
         let kind = match head[4] {
             1 => Kind::Batch,
             2 => Kind::Witness,
-            other => return Err(Invalid::new(4, "a frame (kind 1 or 2)", format!("kind {other}"))),
+            3 => Kind::Control,
+            other => return Err(Invalid::new(4, "a frame (kind 1 to 3)", format!("kind {other}"))),
         };
         let header = FrameHeader {
             kind,
             committed_when_written: head[5] & FLAG_COMMITTED_WHEN_WRITTEN != 0,
+            note: head[5] & FLAG_NOTE != 0,
             count: LE::read_u32(&head[8..12]),
             body_bytes: LE::read_u32(&head[12..16]),
             first_seq: LE::read_u64(&head[16..24]),
@@ -165,7 +182,7 @@ impl FrameHeader {
             first_log_offset: LE::read_u64(&head[48..56]),
             unix_micros: LE::read_i64(&head[56..64]),
         };
-        if head[5] & !FLAG_COMMITTED_WHEN_WRITTEN != 0 || head[6] != 0 || head[7] != 0 {
+        if head[5] & !KNOWN_FLAGS != 0 || head[6] != 0 || head[7] != 0 {
             return Err(Invalid::new(5, "known flags and zeros", format!("{:02x?}", &head[5..8])));
         }
         header.check_shape(remaining)?;
@@ -175,7 +192,8 @@ impl FrameHeader {
     fn check_shape(&self, remaining: u64) -> Result<(), Invalid> {
         let records_ok = match self.kind {
             Kind::Batch => (1..=MAX_BATCH_RECORDS as u32).contains(&self.count),
-            Kind::Witness => self.count == 0 && self.body_bytes == 0,
+            Kind::Witness => self.count == 0 && self.body_bytes == 0 && !self.note,
+            Kind::Control => (1..=MAX_BATCH_RECORDS as u32).contains(&self.count) && !self.note,
         };
         if !records_ok {
             return Err(Invalid::new(8, format!("1 to {MAX_BATCH_RECORDS} records"), self.count.to_string()));
@@ -294,6 +312,7 @@ mod tests {
         let header = FrameHeader {
             kind: Kind::Batch,
             committed_when_written: false,
+            note: false,
             count: 3,
             body_bytes: batch.body().len() as u32,
             first_seq: 10,
@@ -303,7 +322,7 @@ mod tests {
             unix_micros: 1_700_000_000_000_000,
         };
         let mut out = Vec::new();
-        header.encode_into(batch.table(), seed(SALT, position), &mut out);
+        header.encode_into(batch.table().iter().copied(), seed(SALT, position), &mut out);
         out.extend_from_slice(batch.body());
         out
     }
@@ -354,7 +373,7 @@ mod tests {
     #[test]
     fn a_witness_has_no_records() {
         let mut out = Vec::new();
-        FrameHeader::witness(8, 5).encode_into(&[], seed(SALT, 64), &mut out);
+        FrameHeader::witness(8, 5).encode_into([].into_iter(), seed(SALT, 64), &mut out);
         let header = check(&out, 64).unwrap();
         assert_eq!((header.kind, header.durable_upto, header.next_seq()), (Kind::Witness, 7, 8));
     }

@@ -199,8 +199,14 @@ impl Index {
 
     /// All runs, sorted by stream.
     pub(crate) fn runs(&self) -> impl Iterator<Item = ([u8; 16], StoredRun)> + '_ {
+        self.runs_from(0)
+    }
+
+    /// As [`runs`](Self::runs), without the first `skip` of them.
+    pub(crate) fn runs_from(&self, skip: usize) -> impl Iterator<Item = ([u8; 16], StoredRun)> + '_ {
         self.streams
             .chunks_exact(STREAM)
+            .skip(skip)
             .filter_map(|entry| Some((*entry.first_chunk::<16>()?, self.run_of(entry)?)))
     }
 

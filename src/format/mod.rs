@@ -3,6 +3,7 @@
 //! `docs/format.md` is the authority on the layout; this file holds its constants.
 
 pub(crate) mod checkpoint;
+pub(crate) mod control;
 pub(crate) mod frame;
 pub(crate) mod index;
 pub(crate) mod segment_header;

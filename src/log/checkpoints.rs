@@ -19,6 +19,8 @@ pub(super) struct Checkpoints {
     pub(super) newest: Option<Checkpoint>,
     /// Files that are there and can't be used, and why.
     pub(super) damaged: Vec<Error>,
+    /// Where a scan from each file would begin; 0 if it is of no use.
+    pub(super) scan_bases: [u64; 2],
 }
 
 /// Reads both files; damage costs a longer scan, a newer version or a failing disk is an error.
@@ -28,10 +30,14 @@ pub(super) fn load(
     present: impl Fn(&str) -> bool,
 ) -> Result<Checkpoints> {
     let mut found = Checkpoints::default();
-    for name in names::CHECKPOINTS.into_iter().filter(|name| present(name)) {
+    for (name, scan_base) in names::CHECKPOINTS.into_iter().zip(&mut found.scan_bases) {
+        if !present(name) {
+            continue;
+        }
         let bytes = content(storage, mode, name)?;
         match Checkpoint::decode(&bytes).map_err(|e| e.in_file(name)) {
             Ok(read) => {
+                *scan_base = read.head.scan_base;
                 let newer = |held: &Checkpoint| held.head.generation < read.head.generation;
                 if found.newest.as_ref().is_none_or(newer) {
                     found.newest = Some(read);
@@ -69,7 +75,7 @@ impl Inner {
         let _one_at_a_time = self.checkpointing.lock();
         self.check_process()?;
         let covered;
-        let (mut head, setbacks, frozen, table, barrier) = {
+        let (mut head, setbacks, frozen, table, producers, barrier) = {
             let mut tail = self.tail.lock();
             if let Some(stopped) = tail.stopped.as_ref().filter(|_| !clean) {
                 // Nobody may be left to commit the barrier.
@@ -92,24 +98,32 @@ impl Inner {
                 clean,
             };
             covered = self.since_checkpoint.swap(0, Ordering::Relaxed);
-            (head, tail.setbacks, frozen, table, tail.stage_barrier())
+            let producers = tail.producers.remembered();
+            (head, tail.setbacks, frozen, table, producers, tail.stage_barrier())
         };
         let written = (|| {
             self.lead_if_idle(&barrier);
             barrier.wait()?;
+            // Before the sync: nothing of it may be on the disk ahead of the records it is about.
+            let mut controls = self.registry.read().encode();
+            producers.encode_into(&mut controls);
             self.sync_all()?;
             // Bases of all segments up to the one in which the scan begins.
             let bases: Vec<u64> =
                 self.segments().iter().map(|s| s.base()).filter(|base| *base <= head.scan_base).collect();
             let mut slot = self.checkpoint_slot.lock();
             head.generation = slot.generation + 1;
-            let bytes = checkpoint::encode(&head, &bases, merge(&frozen, &table).into_iter());
+            let streams = merge(&frozen, &table).into_iter();
+            let bytes = checkpoint::encode(&head, &bases, streams, &controls);
             let name = names::CHECKPOINTS[(head.generation % 2) as usize];
             if self.tail.lock().setbacks != setbacks {
                 return Ok(None);
             }
             self.write_file(name, &bytes)?;
             slot.generation = head.generation;
+            if let Some(scan_base) = slot.scan_bases.get_mut((head.generation % 2) as usize) {
+                *scan_base = head.scan_base;
+            }
             let storage = self.home.storage.as_ref();
             let written = Checkpoint::decode(&content(storage, self.home.read_mode, name)?)
                 .map_err(|e| e.in_file(name))?;

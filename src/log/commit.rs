@@ -13,12 +13,14 @@ use std::sync::atomic::Ordering;
 use parking_lot::MutexGuard;
 
 use super::pending::{Appended, PendingAppend, Slot};
-use super::tail::{Group, Roll, Tail};
+use super::tail::{Group, Roll, Stamp, Tail};
+use super::terms::Terms;
 use super::{Inner, spare};
 use crate::batch::Batch;
 use crate::error::{Error, Result};
-use crate::format::DATA_START;
+use crate::format::control::{Control, NOTE_BYTES};
 use crate::format::segment_header::SegmentHeader;
+use crate::format::{DATA_START, RECORD_ENTRY_BYTES};
 use crate::ids::{LogOffset, SeqId, StreamId};
 use crate::options::Durability;
 use crate::segment::Segment;
@@ -68,17 +70,53 @@ struct Failure {
 
 impl Inner {
     /// Blocks until the batch is committed.
-    pub(super) fn append(self: &Arc<Self>, stream: StreamId, batch: &Batch) -> Result<Appended> {
-        let Some((appended, slot, mut tail)) = self.stage(stream, batch, WhenFull::Wait, None)? else {
+    pub(super) fn append(
+        self: &Arc<Self>,
+        stream: StreamId,
+        batch: &Batch,
+        terms: &Terms,
+    ) -> Result<Appended> {
+        let Some((appended, slot, tail)) = self.stage(stream, batch, WhenFull::Wait, terms)? else {
             return Ok(NOTHING);
         };
+        self.commit(&slot, tail)?;
+        Ok(appended)
+    }
+
+    /// Writes down a control record, and blocks until it is committed and applied. Its SeqId.
+    pub(super) fn control(&self, control: Control) -> Result<u64> {
+        let mut tail = self.tail.lock();
+        if let Some(stopped) = &tail.stopped {
+            return Err(stopped.clone());
+        }
+        self.disturb(&mut tail);
+        let storage = &self.home.storage;
+        let stamp = self.stamp();
+        let (seq, slot) = tail.stage_control(control, stamp, || storage.random() as u32)?;
+        self.commit(&slot, tail)?;
+        Ok(seq)
+    }
+
+    /// Blocks until everything staged so far is committed, or taken back.
+    pub(super) fn settle_staged(&self) -> Result<()> {
+        let mut tail = self.tail.lock();
+        if let Some(stopped) = &tail.stopped {
+            return Err(stopped.clone());
+        }
+        let slot = tail.stage_barrier();
+        let _either_way = self.commit(&slot, tail);
+        Ok(())
+    }
+
+    /// Blocks until what was staged is committed: leads, or waits for whoever does.
+    fn commit(&self, slot: &Slot, mut tail: MutexGuard<'_, Tail>) -> Result<()> {
         if tail.leading || tail.crowded {
             self.call_committer(&mut tail);
             drop(tail);
         } else {
             self.lead_once(tail);
         }
-        slot.wait().map(|()| appended)
+        slot.wait()
     }
 
     pub(super) fn submit(
@@ -86,10 +124,10 @@ impl Inner {
         stream: StreamId,
         batch: &Batch,
         full: WhenFull,
-        at: Option<SeqId>,
+        terms: &Terms,
     ) -> Result<PendingAppend> {
         let inner = Arc::clone(self);
-        let Some((appended, slot, mut tail)) = self.stage(stream, batch, full, at)? else {
+        let Some((appended, slot, mut tail)) = self.stage(stream, batch, full, terms)? else {
             return Ok(PendingAppend { inner, slot: None, appended: NOTHING });
         };
         self.call_committer(&mut tail);
@@ -97,18 +135,18 @@ impl Inner {
         Ok(PendingAppend { inner, slot: Some(slot), appended })
     }
 
-    /// Checks limits, waits for room, and stages, if `at` is the SeqId due or nobody cares.
-    /// `None` for an empty batch.
+    /// Checks limits, waits for room, and stages if the terms hold. `None` for an empty batch. A
+    /// retry is not staged: it waits for what is, the first attempt included.
     #[allow(clippy::type_complexity)]
     fn stage(
         &self,
         stream: StreamId,
         batch: &Batch,
         full: WhenFull,
-        at: Option<SeqId>,
+        terms: &Terms,
     ) -> Result<Option<(Appended, Arc<Slot>, MutexGuard<'_, Tail>)>> {
         self.check_limits(batch)?;
-        let bytes = batch.frame_bytes() as u64;
+        let bytes = (batch.frame_bytes() + terms.note.map_or(0, |_| RECORD_ENTRY_BYTES + NOTE_BYTES)) as u64;
         let mut tail = self.tail.lock();
         loop {
             if let Some(stopped) = &tail.stopped {
@@ -116,6 +154,12 @@ impl Inner {
             }
             if batch.is_empty() {
                 return Ok(None);
+            }
+            if let Some(note) = terms.note
+                && let Some(first) = tail.producers.retried(note, stream)?
+            {
+                let slot = tail.stage_barrier();
+                return Ok(Some((first, slot, tail)));
             }
             if tail.queued_bytes == 0 || tail.queued_bytes + bytes <= self.options.queue_bytes {
                 break;
@@ -129,23 +173,47 @@ impl Inner {
             self.call_committer(&mut tail);
             self.room.wait(&mut tail);
         }
-        if let Some(expected) = at.filter(|expected| expected.0 != tail.next_seq) {
+        if let Some(expected) = terms.first_seq_id.filter(|expected| expected.0 != tail.next_seq) {
             return Err(Error::OutOfTurn { expected, next: SeqId(tail.next_seq) });
         }
+        if let Some(expected) = terms.next_offset {
+            let next = LogOffset(tail.streams.next_log_offset(stream.as_bytes()));
+            if next != expected {
+                return Err(Error::Conflict { stream, expected, next });
+            }
+        }
+        self.disturb(&mut tail);
+        let storage = &self.home.storage;
+        let (appended, slot) = tail.stage(stream, batch, terms, self.stamp(), || storage.random() as u32)?;
+        Ok(Some((appended, slot, tail)))
+    }
+
+    /// Something is staged: the log will have to be witnessed when it falls idle.
+    fn disturb(&self, tail: &mut Tail) {
         if !tail.unwitnessed {
             tail.unwitnessed = true;
             self.work.notify_one();
         }
-        let storage = &self.home.storage;
-        let (appended, slot) = tail.stage(
-            stream,
-            batch,
-            self.options.durability != Durability::Sync,
-            self.durable.load(Ordering::Acquire),
-            storage.unix_micros(),
-            || storage.random() as u32,
-        )?;
-        Ok(Some((appended, slot, tail)))
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp {
+            committed_when_written: self.options.durability != Durability::Sync,
+            durable_upto: self.durable.load(Ordering::Acquire),
+            now_micros: self.home.storage.unix_micros(),
+        }
+    }
+
+    /// What the log knows changes when a control record is committed, before anybody is told.
+    fn apply(&self, group: &Group, next_seq: u64) {
+        let committed = group.controls.partition_point(|(seq, _)| *seq < next_seq);
+        let controls = group.controls.get(..committed).unwrap_or_default();
+        if !controls.is_empty() {
+            let mut registry = self.registry.write();
+            controls.iter().for_each(|(_, control)| registry.apply(control));
+            drop(registry);
+            self.purges.fetch_add(1, Ordering::Release);
+        }
     }
 
     fn check_limits(&self, batch: &Batch) -> Result<()> {
@@ -195,7 +263,11 @@ impl Inner {
         let mut lead = Lead { inner: self, group: Some(tail.take_group()) };
         drop(tail);
         let group = lead.group.as_ref();
-        let outcome = group.map(|group| self.write_group(group));
+        let outcome = group.map(|group| {
+            let outcome = self.write_group(group);
+            self.apply(group, outcome.next_seq);
+            outcome
+        });
 
         let mut tail = self.tail.lock();
         tail.leading = false;

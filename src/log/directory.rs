@@ -10,6 +10,8 @@ use crate::storage::Storage;
 pub(super) struct Survey {
     /// Bases of the segments, ascending.
     pub(super) segments: Vec<u64>,
+    /// Bases of segments that were freed, and whose files are still there.
+    pub(super) freed: Vec<u64>,
     pub(super) indexes: Vec<u64>,
     pub(super) checkpoints: Vec<String>,
     pub(super) temporary: Vec<String>,

@@ -34,6 +34,7 @@ impl Inner {
         let visible = replay.durable.max(replay.committed);
         let ends = ends(&replay, visible);
         let Some(last) = ends.last() else { return Ok(false) };
+        self.learn(&replay, last.end_seq);
         self.show(&ends);
         let more = last.end_seq > self.committed.load(Ordering::Acquire) + 1;
         place.clean = start.clean && last.base == start.base && !more;
@@ -66,6 +67,18 @@ impl Inner {
         Ok(Start { base: here, position: DATA_START, next_seq: here, clean: false, ..place })
     }
 
+    /// Applies the control records that are visible now.
+    fn learn(&self, replay: &Replay, end_seq: u64) {
+        let visible = replay.controls.partition_point(|(seq, _)| *seq < end_seq);
+        let controls = replay.controls.get(..visible).unwrap_or_default();
+        if !controls.is_empty() {
+            let mut registry = self.registry.write();
+            controls.iter().for_each(|(_, control)| registry.apply(control));
+            drop(registry);
+            self.purges.fetch_add(1, Ordering::Release);
+        }
+    }
+
     /// Extends the list of segments to what is visible now.
     fn show(&self, ends: &[End]) {
         let mut list: Vec<Arc<Segment>> = self.segments().to_vec();
@@ -79,6 +92,13 @@ impl Inner {
                 segment.publish(end.end_seq, end.end_position);
                 list.push(Arc::new(segment));
             }
+        }
+        {
+            let registry = self.registry.read();
+            for freed in list.iter().filter(|held| registry.is_freed(held.base())) {
+                freed.set_freed();
+            }
+            list.retain(|held| !held.is_freed());
         }
         list.sort_by_key(|segment| segment.base());
         // A segment ends where the next one begins, whatever was seen in it before.

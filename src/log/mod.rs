@@ -4,19 +4,25 @@
 mod background;
 mod checkpoints;
 mod commit;
+mod cursors;
 mod directory;
 mod follow;
+mod life;
 mod lifetime;
 mod listen;
 mod open;
 mod pending;
+mod producers;
+mod purge;
 mod reader;
 mod recovery;
+mod registry;
 mod replay;
 mod spare;
 mod stats;
 mod streams;
 mod tail;
+mod terms;
 mod watch;
 
 use std::fmt;
@@ -27,13 +33,17 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
+pub use cursors::{Backlog, Cursor};
+pub use life::{Holder, SegmentLife};
 pub(crate) use listen::CommitListener;
 pub use pending::{Appended, PendingAppend};
+pub use purge::PurgePoint;
 pub use reader::{Reader, Record};
 pub use recovery::{RecoveryReport, TornTail};
 pub use stats::{
     CheckpointStats, CommitCounters, DirectoryStats, FileStats, LogStats, SegmentStats, StreamStats,
 };
+pub use terms::Terms;
 
 use crate::batch::Batch;
 use crate::error::{Error, Result};
@@ -43,6 +53,7 @@ use crate::options::Options;
 use crate::segment::{Home, Segment};
 use crate::storage::StorageLock;
 use commit::{WhenFull, Writer};
+use registry::Registry;
 use tail::Tail;
 use watch::{Signal, Watch};
 
@@ -98,6 +109,12 @@ pub(crate) struct Inner {
     since_checkpoint: AtomicU64,
     checkpoint_due: AtomicU64,
     hints: RwLock<Hints>,
+    registry: RwLock<Registry>,
+    /// Moves with every purge, for readers that hold none of the above.
+    purges: AtomicU64,
+    /// Held by whoever may set a cursor back or purge: one must not miss the other.
+    holding: Mutex<()>,
+    freeing: Mutex<()>,
     /// Sealed in this life, and without an index file yet.
     unindexed: Mutex<Vec<Arc<Segment>>>,
     counters: Counters,
@@ -117,9 +134,12 @@ struct Hints {
     next_seq: u64,
 }
 
+/// What the two checkpoint files hold.
 #[derive(Debug, Default)]
 struct CheckpointSlot {
     generation: u64,
+    /// Where a scan from each would begin; 0 while it does not exist or is of no use.
+    scan_bases: [u64; 2],
 }
 
 #[derive(Debug, Default)]
@@ -161,7 +181,16 @@ impl Log {
     /// [`Error::Io`]: it is not in the log as long as this log stays open; a crash soon after may
     /// still bring it back, whole. [`Error::Poisoned`]: only opening the log again can tell.
     pub fn append(&self, stream: StreamId, batch: &Batch) -> Result<Appended> {
-        self.inner().append(stream, batch)
+        self.inner().append(stream, batch, &Terms::default())
+    }
+
+    /// As [`append`](Log::append), if the terms hold.
+    ///
+    /// # Errors
+    /// [`Error::OutOfTurn`], [`Error::Conflict`], [`Error::OldSequence`], with nothing written, and as
+    /// [`append`](Log::append).
+    pub fn append_on(&self, terms: &Terms, stream: StreamId, batch: &Batch) -> Result<Appended> {
+        self.inner().append(stream, batch, terms)
     }
 
     /// As [`append`](Log::append) without the wait: the outcome is waited for, or awaited, later.
@@ -170,17 +199,16 @@ impl Log {
     /// # Errors
     /// As [`append`](Log::append), before anything is written.
     pub fn submit(&self, stream: StreamId, batch: &Batch) -> Result<PendingAppend> {
-        self.inner().submit(stream, batch, WhenFull::Wait, None)
+        self.inner().submit(stream, batch, WhenFull::Wait, &Terms::default())
     }
 
-    /// As [`submit`](Log::submit), but only if the first record gets this very SeqId: who submits
-    /// several batches in a row can be sure that none is in the log without those before it.
+    /// As [`submit`](Log::submit), if the terms hold now: batches that were submitted before and are
+    /// not committed yet count.
     ///
     /// # Errors
-    /// [`Error::OutOfTurn`] if another SeqId is due, because somebody else appended, or an earlier
-    /// batch failed and its numbers are given out again; and as [`submit`](Log::submit).
-    pub fn submit_at(&self, first: SeqId, stream: StreamId, batch: &Batch) -> Result<PendingAppend> {
-        self.inner().submit(stream, batch, WhenFull::Wait, Some(first))
+    /// As [`append_on`](Log::append_on), before anything is written.
+    pub fn submit_on(&self, terms: &Terms, stream: StreamId, batch: &Batch) -> Result<PendingAppend> {
+        self.inner().submit(stream, batch, WhenFull::Wait, terms)
     }
 
     /// As [`submit`](Log::submit), but fails where that would block.
@@ -188,7 +216,7 @@ impl Log {
     /// # Errors
     /// [`Error::QueueFull`], and as [`submit`](Log::submit).
     pub fn try_submit(&self, stream: StreamId, batch: &Batch) -> Result<PendingAppend> {
-        self.inner().submit(stream, batch, WhenFull::Fail, None)
+        self.inner().submit(stream, batch, WhenFull::Fail, &Terms::default())
     }
 
     /// Makes everything committed so far durable, whatever the durability.

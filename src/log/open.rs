@@ -9,7 +9,9 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use super::checkpoints::{self, Checkpoints};
 use super::commit::Writer;
 use super::directory::Survey;
+use super::producers::Producers;
 use super::recovery::{self, RecoveryReport};
+use super::registry::Registry;
 use super::replay::{Replay, Scan, Start, Verdict};
 use super::streams::Streams;
 use super::tail::{Group, Tail};
@@ -17,6 +19,8 @@ use super::watch::{Signal, Watch};
 use super::{CheckpointSlot, Counters, Hints, Inner, Log, Shared, background, spare};
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
+use crate::format::checkpoint::StreamTable;
+use crate::format::control::Control;
 use crate::ids::SeqId;
 use crate::options::Options;
 use crate::segment::scan::read_header;
@@ -29,6 +33,37 @@ struct Found {
     survey: Survey,
     checkpoints: Checkpoints,
     start: Start,
+}
+
+impl Found {
+    /// What the checkpoint says beside its tables.
+    fn known(&self) -> (StreamTable, Registry, Producers) {
+        let (mut registry, mut producers) = (Registry::default(), Producers::default());
+        let Some(newest) = &self.checkpoints.newest else {
+            return (StreamTable::default(), registry, producers);
+        };
+        for control in &newest.controls {
+            match control {
+                Control::Produced(last) => producers.set(*last),
+                other => registry.apply(other),
+            }
+        }
+        (newest.streams.clone(), registry, producers)
+    }
+
+    /// Every segment that should be there is, and no other, once it is known which ones were freed.
+    fn check_segments(&mut self, registry: &Registry) -> Result<()> {
+        let freed = |base: &u64| registry.is_freed(*base);
+        (self.survey.freed, self.survey.segments) =
+            std::mem::take(&mut self.survey.segments).into_iter().partition(freed);
+        match &self.checkpoints.newest {
+            None => Ok(()),
+            Some(newest) => {
+                self.survey.check_present(newest.segments().filter(|base| !freed(base)))?;
+                self.survey.check_known(newest)
+            }
+        }
+    }
 }
 
 fn find(options: &Options, storage: Arc<dyn Storage>) -> Result<Found> {
@@ -56,8 +91,7 @@ fn find(options: &Options, storage: Arc<dyn Storage>) -> Result<Found> {
             // Looked at once more: a writer at work may have begun segments before this checkpoint
             // and behind the first look.
             survey = Survey::of(storage.as_ref())?;
-            survey.check_present(newest.segments())?;
-            survey.check_known(newest)?;
+            survey.check_present(newest.segments().filter(|base| *base == newest.head.scan_base))?;
             Start {
                 base: newest.head.scan_base,
                 position: newest.head.scan_position,
@@ -130,12 +164,17 @@ impl Log {
         // Looked at before the lock file is made: what isn't ours is not touched.
         Survey::of(storage.as_ref())?;
         let lock = storage.lock()?;
-        let found = find(&options, Arc::clone(&storage))?;
-        let Found { home, survey, checkpoints, start } = found;
-        let table = checkpoints.newest.as_ref().map(|newest| newest.streams.clone()).unwrap_or_default();
+        let mut found = find(&options, Arc::clone(&storage))?;
+        let (table, mut registry, mut producers) = found.known();
         let mut streams = Streams::new(table);
-        let mut replay =
-            Scan::new(&home, &survey.segments, Some(&mut streams), Verdict::Judge, start).run(start)?;
+        let Found { home, start, .. } = &found;
+        let (home, start) = (Arc::clone(home), *start);
+        let scan = Scan::new(&home, &found.survey.segments, Some(&mut streams), Verdict::Judge, start);
+        let mut replay = scan.run(start)?;
+        replay.controls.iter().for_each(|(_, control)| registry.apply(control));
+        replay.produced.iter().for_each(|produced| producers.set(*produced));
+        found.check_segments(&registry)?;
+        let Found { survey, checkpoints, .. } = found;
         let mut report = RecoveryReport {
             last_seq_id: SeqId(replay.next_seq - 1),
             scanned_bytes: replay.bytes,
@@ -143,56 +182,58 @@ impl Log {
             damaged_checkpoints: checkpoints.damaged.iter().map(ToString::to_string).collect(),
             ..RecoveryReport::default()
         };
-        let segments = recovery::settle(&home, &survey, &start, &mut replay, &mut report)?;
+        let segments = recovery::settle(&home, &survey, &registry, &start, &mut replay, &mut report)?;
         let closed = checkpoints.newest.as_ref().map_or(survey.is_new(), |newest| newest.head.clean);
-        report.clean = closed && replay.records == 0 && report.torn.is_none();
+        report.clean = closed && replay.next_seq == start.next_seq && report.torn.is_none();
 
         let spare = survey.spare.then(|| spare::adopt(storage.as_ref(), options.segment_bytes)).flatten();
-        let tail = tail(&replay, streams, spare::first_capacity(spare.as_ref(), options.segment_bytes));
+        let capacity = spare::first_capacity(spare.as_ref(), options.segment_bytes);
+        let tail = tail(&replay, streams, producers, capacity);
         let generation = checkpoints.newest.as_ref().map_or(0, |newest| newest.head.generation);
-        let inner = build(options, home, report, tail, segments, &replay, &start, Some(lock));
+        let inner = build(options, home, report, tail, registry, segments, &replay, &start, Some(lock));
         *inner.spare.lock() = spare;
-        *inner.checkpoint_slot.lock() = CheckpointSlot { generation };
+        *inner.checkpoint_slot.lock() = CheckpointSlot { generation, scan_bases: checkpoints.scan_bases };
         let inner = Arc::new(inner);
         let threads = background::start(&inner)?;
         Ok(Log { shared: Arc::new(Shared { inner, threads: Mutex::new(threads) }) })
     }
 
     fn open_read_only_with(options: Options, storage: Arc<dyn Storage>) -> Result<Log> {
-        let Found { home, survey, checkpoints, start } = find(&options, storage)?;
-        let table = checkpoints.newest.as_ref().map(|newest| newest.streams.clone()).unwrap_or_default();
-        let ends = survey.segments.iter().copied().take_while(|base| *base < start.base);
-        let ends: Vec<u64> = ends.collect();
-        let segments = ends
-            .iter()
-            .enumerate()
-            .map(|(k, base)| {
-                let end = ends.get(k + 1).copied().unwrap_or(start.base);
-                Arc::new(Segment::sealed(&home, *base, end))
-            })
-            .collect();
+        let mut found = find(&options, storage)?;
+        let (table, registry, producers) = found.known();
+        let Found { home, start, survey, checkpoints } = &found;
+        let (home, start) = (Arc::clone(home), *start);
+        let below = survey.segments.iter().copied().take_while(|base| *base < start.base);
+        let below: Vec<u64> = below.filter(|base| !registry.is_freed(*base)).collect();
+        let segments = below.iter().enumerate().map(|(k, base)| {
+            let next = below.get(k + 1).copied().unwrap_or(start.base);
+            Arc::new(Segment::sealed(&home, *base, registry.end_of(*base, next)))
+        });
+        let segments = segments.collect();
         let replay = Scan::new(&home, &[], None, Verdict::Follow, start).run(start)?;
         let report = RecoveryReport {
             clean: start.clean,
             damaged_checkpoints: checkpoints.damaged.iter().map(ToString::to_string).collect(),
             ..RecoveryReport::default()
         };
-        let mut tail = tail(&replay, Streams::new(table), options.segment_bytes);
+        let mut tail = tail(&replay, Streams::new(table), producers, options.segment_bytes);
         tail.stopped =
             Some(Error::Invalid("the log was opened for reading only; open it for writing to append".into()));
-        let mut inner = build(options, home, report, tail, segments, &replay, &start, None);
+        let mut inner = build(options, home, report, tail, registry, segments, &replay, &start, None);
         inner.follow = Some(Mutex::new(start));
         inner.refresh(Verdict::Follow)?;
+        found.check_segments(&inner.registry.read())?;
         inner.report.last_seq_id = SeqId(inner.committed.load(std::sync::atomic::Ordering::Acquire));
         Ok(Log { shared: Arc::new(Shared { inner: Arc::new(inner), threads: Mutex::new(Vec::new()) }) })
     }
 }
 
-fn tail(replay: &Replay, streams: Streams, planned_capacity: u64) -> Tail {
+fn tail(replay: &Replay, streams: Streams, producers: Producers, planned_capacity: u64) -> Tail {
     Tail {
         next_seq: replay.next_seq,
         last_micros: replay.last_micros,
         streams,
+        producers,
         spot: None,
         planned_capacity,
         group: Group::default(),
@@ -213,6 +254,7 @@ fn build(
     home: Arc<Home>,
     report: RecoveryReport,
     tail: Tail,
+    registry: Registry,
     segments: Vec<Arc<Segment>>,
     replay: &Replay,
     start: &Start,
@@ -241,6 +283,10 @@ fn build(
         // Replayed bytes count: a log that crashes again and again still moves its checkpoint.
         since_checkpoint: AtomicU64::new(replay.bytes),
         hints: RwLock::new(Hints { table, next_seq: start.next_seq }),
+        registry: RwLock::new(registry),
+        purges: AtomicU64::new(0),
+        holding: Mutex::new(()),
+        freeing: Mutex::new(()),
         unindexed: Mutex::new(Vec::new()),
         counters: Counters::default(),
         background_error: Mutex::new(None),

@@ -3,6 +3,7 @@
 mod frames;
 mod place;
 mod point;
+mod purged;
 
 use std::fmt;
 use std::ops::{Bound, RangeBounds};
@@ -61,6 +62,10 @@ pub struct Reader {
     current: Option<Current>,
     /// One stream: damage that may have hit the record wanted next. The next good frame tells.
     damage: Option<Error>,
+    /// What is to be said before anything is read.
+    first_error: Option<Error>,
+    /// Counts the purges of the log as they were when this was looked up last.
+    purges: u64,
     finished: bool,
 }
 
@@ -108,7 +113,7 @@ impl Reader {
         let scope =
             Scope::Stream { id, next_log_offset: next, end_log_offset: end, in_order: true, thinned: false };
         let first = inner.first_seq_hint(id);
-        Self::new(inner, scope, first, u64::MAX)
+        Self::new(inner, scope, first, u64::MAX).behind_purge(range.start_bound() != Bound::Unbounded)
     }
 
     pub(super) fn of_stream_by_seq(inner: Arc<Inner>, id: StreamId, range: &impl RangeBounds<SeqId>) -> Self {
@@ -121,7 +126,7 @@ impl Reader {
             thinned: false,
         };
         let first = inner.first_seq_hint(id).max(next);
-        Self::new(inner, scope, first, end)
+        Self::new(inner, scope, first, end).behind_purge(range.start_bound() != Bound::Unbounded)
     }
 
     fn new(inner: Arc<Inner>, scope: Scope, next_seq: u64, end_seq: u64) -> Self {
@@ -135,6 +140,8 @@ impl Reader {
             at: None,
             current: None,
             damage: None,
+            first_error: None,
+            purges: 0,
             finished: next_seq >= end_seq,
         }
     }
@@ -142,9 +149,11 @@ impl Reader {
     /// The next record, or `None` if nothing more is committed, or the range is at its end.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] for damaged records, which are then behind the reader; [`Error::Gone`];
-    /// [`Error::Io`].
+    /// [`Error::Corrupt`] for damaged records, which are then behind the reader; [`Error::Purged`] if
+    /// the range was said to begin at or below the stream's purge point, or the stream was purged
+    /// beyond the reader's place: it then stands behind the point. [`Error::Gone`]; [`Error::Io`].
     pub fn next_record(&mut self) -> Result<Option<Record>> {
+        self.check_purges()?;
         while !self.finished {
             if let Some(record) = self.next_of_frame()? {
                 return Ok(Some(record));
@@ -174,6 +183,26 @@ impl Reader {
                 return Ok(None);
             }
             self.inner.wait_for_more(seen, left)?;
+        }
+    }
+
+    /// SeqId and log_offset of the next record, damaged or not; `None` at the tail.
+    pub(super) fn next_numbers(&mut self) -> Result<Option<(u64, u64)>> {
+        loop {
+            if let Some(current) = &self.current {
+                let header = &current.frame.header;
+                let mut skip = self.next_seq.saturating_sub(header.first_seq);
+                if let Scope::Stream { next_log_offset, .. } = &self.scope {
+                    skip = skip.max(next_log_offset.saturating_sub(header.first_log_offset));
+                }
+                if skip < u64::from(header.count) {
+                    return Ok(Some((header.first_seq + skip, header.first_log_offset + skip)));
+                }
+                self.current = None;
+            }
+            if self.finished || !self.next_frame()? {
+                return Ok(None);
+            }
         }
     }
 
@@ -235,6 +264,10 @@ impl Reader {
     /// Finds the next frame; false at the tail.
     fn next_frame(&mut self) -> Result<bool> {
         loop {
+            self.check_purges()?;
+            if self.finished {
+                return Ok(false);
+            }
             let Some(k) = self.place()? else { return Ok(false) };
             // Both looked up before the segment is searched: what is committed by now must be found,
             // and only a segment with a successor is whole.

@@ -9,7 +9,7 @@
 //!    its name says in its header that it is durable, the rest is in doubt again.
 //! 4. Segments behind the cut get a name that no longer counts. Cut off here: they are still
 //!    behind the cut.
-//! 5. What was preallocated behind the ends is given back, debris goes. Cut off here: more space is
+//! 5. What was preallocated behind the ends is given back, debris goes, and so do freed segments. Cut off here: more space is
 //!    taken than needed, until the next open. No order matters: a segment ends where the next begins.
 //!
 //! The next append begins a new segment: a file is appended to by one process life only.
@@ -17,6 +17,7 @@
 use std::sync::Arc;
 
 use super::directory::Survey;
+use super::registry::Registry;
 use super::replay::{Cut, Doubt, Replay, Scanned, Start};
 use crate::error::{Error, Result};
 use crate::format::frame::{self, FrameHeader};
@@ -67,6 +68,7 @@ pub struct TornTail {
 pub(super) fn settle(
     home: &Arc<Home>,
     survey: &Survey,
+    registry: &Registry,
     start: &Start,
     replay: &mut Replay,
     report: &mut RecoveryReport,
@@ -92,6 +94,7 @@ pub(super) fn settle(
     let mut segments = Vec::new();
     for (k, (base, end)) in ends.iter().enumerate() {
         let next = ends.get(k + 1).map_or(replay.next_seq, |(base, _)| *base);
+        let next = registry.end_of(*base, next);
         let segment = Segment::sealed(home, *base, next);
         // What a segment holds beyond the next one's base has been written anew there.
         if let Some((end_seq, end_position)) = end
@@ -229,6 +232,7 @@ fn sweep(home: &Home, survey: &Survey, rewritten: &[Scanned], replay: &Replay) -
             || rewritten.iter().any(|file| file.base == *base)
     };
     let indexes = survey.indexes.iter().filter(|base| gone(base)).map(|base| names::index(*base));
-    let debris: Vec<String> = survey.temporary.iter().cloned().chain(indexes).collect();
+    let freed = survey.freed.iter().map(|base| names::segment(*base));
+    let debris: Vec<String> = survey.temporary.iter().cloned().chain(indexes).chain(freed).collect();
     debris.into_iter().filter(|name| home.storage.remove(name).is_ok()).collect()
 }

@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 use super::streams::Streams;
 use crate::error::{Error, Result};
-use crate::format::frame::Kind;
+use crate::format::control::{Control, NOTE_BYTES, Note, Produced};
+use crate::format::frame::{FrameHeader, Kind};
 use crate::format::{ALIGNMENT, DATA_START, FRAME_HEADER_BYTES, Invalid};
 use crate::segment::scan::{Scanner, read_header};
 use crate::segment::{Home, check_identity, names};
@@ -79,6 +80,10 @@ pub(super) struct Replay {
     pub(super) orphans: Vec<u64>,
     pub(super) records: u64,
     pub(super) bytes: u64,
+    /// Control records and their SeqIds, in order.
+    pub(super) controls: Vec<(u64, Control)>,
+    /// Batches that say whose they are, in order.
+    pub(super) produced: Vec<Produced>,
 }
 
 /// What to do about the end.
@@ -127,6 +132,8 @@ impl<'a> Scan<'a> {
             orphans: Vec::new(),
             records: 0,
             bytes: 0,
+            controls: Vec::new(),
+            produced: Vec::new(),
         };
         Scan { home, segments, streams, verdict, replay, lost_at: None }
     }
@@ -209,8 +216,10 @@ impl<'a> Scan<'a> {
             if header.first_seq > due {
                 self.lost_at.get_or_insert(due);
             }
-            if header.kind == Kind::Batch {
-                self.take(&header, name, *position)?;
+            match header.kind {
+                Kind::Batch => self.take(scanner, &header, name, *position)?,
+                Kind::Control => self.take_controls(scanner, &header, name, *position)?,
+                Kind::Witness => {}
             }
             let replay = &mut self.replay;
             replay.durable = replay.durable.max(header.durable_upto);
@@ -220,7 +229,7 @@ impl<'a> Scan<'a> {
                 replay.committed = replay.committed.max(replay.next_seq - 1);
             }
             replay.bytes += header.frame_bytes();
-            if header.kind == Kind::Batch {
+            if header.kind != Kind::Witness {
                 replay.doubts.push_back(Doubt {
                     segment: replay.scanned.len(),
                     position: *position,
@@ -236,9 +245,44 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn take(&mut self, header: &crate::format::frame::FrameHeader, name: &str, position: u64) -> Result<()> {
+    /// A frame of control records is read as soon as it is whole; they count once it is committed.
+    fn take_controls(
+        &mut self,
+        scanner: &mut Scanner<'_>,
+        header: &FrameHeader,
+        name: &str,
+        position: u64,
+    ) -> Result<()> {
+        let content = scanner.frame_content(position, header)?;
+        let body = content.get(header.head_bytes()..).unwrap_or_default();
+        let controls = Control::decode_all(body).map_err(|mut invalid| {
+            invalid.at += header.head_bytes() as u64;
+            invalid.in_file(name, position)
+        })?;
+        self.replay.controls.extend((header.first_seq..).zip(controls));
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        scanner: &mut Scanner<'_>,
+        header: &FrameHeader,
+        name: &str,
+        position: u64,
+    ) -> Result<()> {
         let count = u64::from(header.count);
         self.replay.records += count;
+        if header.note {
+            let content = scanner.frame_content(position, header)?;
+            let note = content.len().checked_sub(NOTE_BYTES).and_then(|at| Note::decode(content.get(at..)?));
+            self.replay.produced.extend(note.map(|note| Produced {
+                note,
+                stream: header.stream,
+                first_seq: header.first_seq,
+                first_log_offset: header.first_log_offset,
+                count: header.count,
+            }));
+        }
         let Some(streams) = self.streams.as_deref_mut() else {
             return Ok(());
         };

@@ -10,6 +10,7 @@ use super::{Inner, Log};
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
 use crate::format::checkpoint::{CheckpointHead, StreamState};
+use crate::format::control::Point;
 use crate::ids::{LogOffset, SeqId, StreamId};
 use crate::segment::names;
 use crate::storage::Access;
@@ -51,8 +52,7 @@ pub struct SegmentStats {
     pub end_seq_id: SeqId,
     /// Bytes of the file.
     pub file_bytes: u64,
-    /// Bytes up to the end of its last committed frame; what is behind them is preallocated. In a
-    /// segment that is full and was not read yet, as `file_bytes`.
+    /// Bytes up to the end of its last committed frame; what is behind them is preallocated.
     pub used_bytes: u64,
 }
 
@@ -230,6 +230,7 @@ impl Log {
             let record = record?;
             take(&mut state, record.log_offset, record.seq_id);
         }
+        pass_purged(&mut state, self.inner().purged(stream));
         Ok(state.map(|state| stats_of(*stream.as_bytes(), state)))
     }
 
@@ -251,6 +252,11 @@ impl Log {
             let mut state = newer.get(&id).copied().or_else(|| table.find(&id));
             state = state.filter(|state| state.next_log_offset > 1);
             take(&mut state, record.log_offset, record.seq_id);
+            newer.extend(state.map(|state| (id, state)));
+        }
+        for (id, purged) in self.inner().registry.read().all_purged() {
+            let mut state = newer.get(&id).copied().or_else(|| table.find(&id));
+            pass_purged(&mut state, purged);
             newer.extend(state.map(|state| (id, state)));
         }
         let all = streams::merge(&newer, &table);
@@ -319,7 +325,7 @@ impl Inner {
                 first_seq_id: SeqId(segment.base()),
                 end_seq_id: SeqId(segment.end_seq()),
                 file_bytes,
-                used_bytes: segment.end_position().map_or(file_bytes, |end| end.min(file_bytes)),
+                used_bytes: segment.end_position().map_or_else(|| segment.data_end(), Ok)?.min(file_bytes),
             });
         }
         Ok(stats)
@@ -357,6 +363,13 @@ fn start_of(checkpoint: Option<&CheckpointHead>) -> Start {
 fn take(state: &mut Option<StreamState>, log_offset: LogOffset, seq_id: SeqId) {
     let first_seq = state.map_or(seq_id.0, |state| state.first_seq);
     *state = Some(StreamState { next_log_offset: log_offset.0 + 1, first_seq, last_seq: seq_id.0 });
+}
+
+/// What was purged since the checkpoint was not read.
+fn pass_purged(state: &mut Option<StreamState>, purged: Point) {
+    if purged.log_offset > 0 && state.is_none_or(|state| state.next_log_offset <= purged.log_offset) {
+        take(state, LogOffset(purged.log_offset), SeqId(purged.seq));
+    }
 }
 
 fn stats_of(id: [u8; 16], state: StreamState) -> StreamStats {

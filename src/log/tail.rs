@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use super::pending::{Appended, Slot};
+use super::producers::Producers;
 use super::streams::Streams;
+use super::terms::Terms;
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
 use crate::format::checkpoint::StreamState;
-use crate::format::frame::{self, FrameHeader, Kind};
+use crate::format::control::{Control, NOTE_BYTES, Point, Produced};
+use crate::format::frame::{self, FrameHeader, Kind, RecordEntry};
 use crate::ids::{LogOffset, SeqId, StreamId};
 
 /// Frames that will be written together, and who waits for them.
@@ -22,6 +25,8 @@ pub(super) struct Group {
     pub(super) slots: Vec<(u64, Arc<Slot>)>,
     /// What each batch changed, to be taken back if it is not committed.
     undo: Vec<Undo>,
+    /// Control records and their SeqIds: applied when they are committed.
+    pub(super) controls: Vec<(u64, Control)>,
     /// The SeqId after the last one in the group.
     pub(super) next_seq: u64,
     pub(super) records: u64,
@@ -45,6 +50,7 @@ impl Group {
         self.rolls.clear();
         self.slots.clear();
         self.undo.clear();
+        self.controls.clear();
         self.records = 0;
     }
 }
@@ -55,6 +61,7 @@ struct Undo {
     first_seq: u64,
     stream: [u8; 16],
     before: Option<StreamState>,
+    producer: Option<([u8; 16], Option<Produced>)>,
 }
 
 /// A segment to be begun in the middle of a group.
@@ -83,6 +90,7 @@ pub(super) struct Tail {
     pub(super) next_seq: u64,
     pub(super) last_micros: i64,
     pub(super) streams: Streams,
+    pub(super) producers: Producers,
     /// `None` before the first append of this life and after a failed write: the next frame
     /// begins a segment.
     pub(super) spot: Option<Spot>,
@@ -107,55 +115,123 @@ pub(super) struct Tail {
     pub(super) stopped: Option<Error>,
 }
 
+/// What a frame says beside its records.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stamp {
+    pub(super) committed_when_written: bool,
+    pub(super) durable_upto: u64,
+    pub(super) now_micros: i64,
+}
+
 impl Tail {
-    /// Gives a batch its numbers and puts it into the group. Limits were checked.
+    /// Gives a batch its numbers and puts it into the group. Limits and terms were checked.
     pub(super) fn stage(
         &mut self,
         stream: StreamId,
         batch: &Batch,
-        committed_when_written: bool,
-        durable_upto: u64,
-        now_micros: i64,
+        terms: &Terms,
+        stamp: Stamp,
         random: impl FnOnce() -> u32,
     ) -> Result<(Appended, Arc<Slot>)> {
         let count = batch.len() as u64;
         let before = self.streams.find(stream.as_bytes());
         let first_log_offset = before.map_or(1, |state| state.next_log_offset);
-        let last = self.next_seq.checked_add(count - 1).filter(|last| *last <= SeqId::MAX.0);
-        if last.is_none() || first_log_offset.checked_add(count).is_none_or(|next| next > SeqId::MAX.0) {
-            return Err(Error::Exhausted);
-        }
+        self.check_numbers(count, first_log_offset)?;
+        let first_seq = self.next_seq;
         let header = FrameHeader {
             kind: Kind::Batch,
-            committed_when_written,
+            committed_when_written: stamp.committed_when_written,
+            note: terms.note.is_some(),
             count: batch.len() as u32,
-            body_bytes: batch.body().len() as u32,
-            first_seq: self.next_seq,
-            durable_upto: durable_upto.min(self.next_seq - 1),
+            body_bytes: (batch.body().len() + terms.note.map_or(0, |_| NOTE_BYTES)) as u32,
+            first_seq,
+            durable_upto: stamp.durable_upto.min(first_seq - 1),
             stream: *stream.as_bytes(),
             first_log_offset,
-            // The clock may step back, timestamps do not.
-            unix_micros: now_micros.max(self.last_micros),
+            unix_micros: self.time(stamp.now_micros),
         };
-        self.last_micros = header.unix_micros;
-        let spot = self.spot_for(batch.frame_bytes() as u64, random);
-        header.encode_into(batch.table(), frame::seed(spot.salt, spot.position), &mut self.group.bytes);
+        let seed = self.place(header.frame_bytes(), random);
+        let note = terms.note.map(|note| note.encode());
+        let entry = note.map(|note| RecordEntry::of(&note));
+        header.encode_into(batch.table().iter().copied().chain(entry), seed, &mut self.group.bytes);
         self.group.bytes.extend_from_slice(batch.body());
-        self.queued_bytes += batch.frame_bytes() as u64;
+        self.group.bytes.extend_from_slice(note.as_ref().map_or(&[], |note| note.as_slice()));
 
-        self.group.undo.push(Undo { first_seq: self.next_seq, stream: *stream.as_bytes(), before });
-        self.streams.advance_from(before, stream.as_bytes(), first_log_offset, self.next_seq, count);
+        let producer = terms.note.map(|note| {
+            let known = self.producers.last(&note.producer);
+            let stream = *stream.as_bytes();
+            self.producers.set(Produced { note, stream, first_seq, first_log_offset, count: header.count });
+            (note.producer, known)
+        });
+        self.group.undo.push(Undo { first_seq, stream: *stream.as_bytes(), before, producer });
+        self.streams.advance_from(before, stream.as_bytes(), first_log_offset, first_seq, count);
         let appended = Appended {
-            first_seq_id: SeqId(self.next_seq),
+            first_seq_id: SeqId(first_seq),
             first_log_offset: LogOffset(first_log_offset),
             count: header.count,
         };
-        self.next_seq += count;
-        self.group.next_seq = self.next_seq;
         self.group.records += count;
-        let slot = Arc::new(Slot::new());
-        self.group.slots.push((self.next_seq - 1, Arc::clone(&slot)));
-        Ok((appended, slot))
+        Ok((appended, self.number(count)))
+    }
+
+    /// Puts a control record into the group. A deletion is of everything before it.
+    pub(super) fn stage_control(
+        &mut self,
+        mut control: Control,
+        stamp: Stamp,
+        random: impl FnOnce() -> u32,
+    ) -> Result<(u64, Arc<Slot>)> {
+        self.check_numbers(1, 1)?;
+        let first_seq = self.next_seq;
+        if let Control::Delete { stream, upto } = &mut control {
+            let log_offset = self.streams.next_log_offset(stream) - 1;
+            let last_seq = self.streams.find(stream).map_or(0, |state| state.last_seq);
+            *upto = Point { seq: last_seq, log_offset };
+        }
+        let mut batch = Batch::new();
+        batch.push_with(|bytes| control.encode_into(bytes));
+        let header = FrameHeader {
+            kind: Kind::Control,
+            committed_when_written: stamp.committed_when_written,
+            note: false,
+            count: 1,
+            body_bytes: batch.body().len() as u32,
+            first_seq,
+            durable_upto: stamp.durable_upto.min(first_seq - 1),
+            stream: control.stream(),
+            first_log_offset: 0,
+            unix_micros: self.time(stamp.now_micros),
+        };
+        let seed = self.place(header.frame_bytes(), random);
+        header.encode_into(batch.table().iter().copied(), seed, &mut self.group.bytes);
+        self.group.bytes.extend_from_slice(batch.body());
+        self.group.controls.push((first_seq, control));
+        Ok((first_seq, self.number(1)))
+    }
+
+    fn check_numbers(&self, count: u64, first_log_offset: u64) -> Result<()> {
+        let last = self.next_seq.checked_add(count - 1).filter(|last| *last <= SeqId::MAX.0);
+        let next_offset = first_log_offset.checked_add(count).filter(|next| *next <= SeqId::MAX.0);
+        if last.is_none() || next_offset.is_none() { Err(Error::Exhausted) } else { Ok(()) }
+    }
+
+    /// The clock may step back, timestamps do not.
+    fn time(&mut self, now_micros: i64) -> i64 {
+        self.last_micros = self.last_micros.max(now_micros);
+        self.last_micros
+    }
+
+    /// Takes the place of a frame of `len` bytes; the seed of its checksum.
+    fn place(&mut self, len: u64, random: impl FnOnce() -> u32) -> u32 {
+        let spot = self.spot_for(len, random);
+        self.queued_bytes += len;
+        frame::seed(spot.salt, spot.position)
+    }
+
+    /// Gives out `count` SeqIds to what was just put into the group.
+    fn number(&mut self, count: u64) -> Arc<Slot> {
+        self.next_seq += count;
+        self.stage_barrier()
     }
 
     /// Puts a witness into the group, if the segment has room for one: it is a help, not a must.
@@ -165,7 +241,7 @@ impl Tail {
         else {
             return false;
         };
-        header.encode_into(&[], frame::seed(spot.salt, spot.position), &mut self.group.bytes);
+        header.encode_into([].into_iter(), frame::seed(spot.salt, spot.position), &mut self.group.bytes);
         spot.position += header.frame_bytes();
         self.queued_bytes += header.frame_bytes();
         self.group.next_seq = self.next_seq;
@@ -214,6 +290,9 @@ impl Tail {
         let undo: Vec<Undo> = undo.filter(|undo| undo.first_seq >= next_seq).copied().collect();
         for undo in undo.iter().rev() {
             self.streams.restore(&undo.stream, undo.before);
+            if let Some((producer, known)) = undo.producer {
+                self.producers.restore(producer, known);
+            }
         }
         self.queued_bytes = self.queued_bytes.saturating_sub(staged.bytes.len() as u64);
         self.next_seq = next_seq;

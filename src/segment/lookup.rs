@@ -42,7 +42,7 @@ const PIECE: usize = 512;
 
 impl Segment {
     /// Runs `look` on an index that covers everything committed at the time of the call.
-    fn with_index<T>(&self, look: impl FnOnce(&SegmentIndex) -> T) -> Result<T> {
+    pub(super) fn with_index<T>(&self, look: impl FnOnce(&SegmentIndex) -> T) -> Result<T> {
         let end = self.end_seq();
         {
             let index = self.index.read();
@@ -93,6 +93,15 @@ impl Segment {
         Ok(())
     }
 
+    /// Where the frame with the last SeqId ends; a witness may follow.
+    pub(crate) fn data_end(&self) -> Result<u64> {
+        self.with_index(|index| match index {
+            SegmentIndex::Unread => DATA_START,
+            SegmentIndex::Stored(index) => index.identity.data_end,
+            SegmentIndex::Built(built) => built.next_position,
+        })
+    }
+
     /// The index file, if there is a good one. A bad one is no error: it is made from the segment.
     fn stored_index(&self) -> Result<Option<Index>> {
         let name = names::index(self.base);
@@ -133,6 +142,9 @@ impl Segment {
     /// Writes the index of a sealed segment to its file, and reads from there from now on.
     pub(crate) fn store_index(&self) -> Result<()> {
         let mut slot = self.index.write();
+        if self.is_freed() {
+            return Ok(());
+        }
         self.bring_up(&mut slot, self.end_seq())?;
         let SegmentIndex::Built(built) = &*slot else {
             return Ok(());

@@ -1,12 +1,13 @@
 //! Frames in one file.
 
+mod life;
 mod lookup;
 mod memory_index;
 pub(crate) mod names;
 pub(crate) mod scan;
 mod view;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -44,6 +45,10 @@ pub(crate) struct Segment {
     opened: OnceLock<Opened>,
     /// Held while the file is being opened.
     opening: Mutex<()>,
+    /// Everything in it was purged: its file is gone, or will be in a moment.
+    freed: AtomicBool,
+    /// Streams, in the order of the index, that are known to have nothing left in here.
+    dead_runs: Mutex<usize>,
     /// The committed bytes as seen so far, when mapped.
     view: RwLock<Bytes>,
     index: RwLock<SegmentIndex>,
@@ -87,6 +92,8 @@ impl Segment {
             end_position: AtomicU64::new(end_position),
             opened: OnceLock::new(),
             opening: Mutex::new(()),
+            freed: AtomicBool::new(false),
+            dead_runs: Mutex::new(0),
             view: RwLock::new(Bytes::new()),
             index: RwLock::new(SegmentIndex::Unread),
         }

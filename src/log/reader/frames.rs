@@ -8,8 +8,8 @@ use crate::ids::{LogOffset, SeqId};
 
 impl Reader {
     pub(super) fn next_log_frame(&mut self) -> Result<bool> {
-        let Some(at) = &mut self.at else { return Ok(false) };
         loop {
+            let Some(at) = &mut self.at else { return Ok(false) };
             let due = self.next_seq.max(at.segment.base());
             if due >= at.segment.end_seq() {
                 return Ok(false);
@@ -47,7 +47,11 @@ impl Reader {
                 }
             };
             at.position = Some(frame.position + frame.header.frame_bytes());
-            if frame.header.kind == Kind::Batch && frame.header.next_seq() > due {
+            let next = frame.header.next_seq();
+            if frame.header.kind != Kind::Batch || next <= due {
+                self.next_seq = self.next_seq.max(next);
+            } else if !self.hides(&frame) {
+                let Some(at) = &self.at else { return Ok(false) };
                 self.current = Some(Current::new(&at.segment, frame));
                 return Ok(true);
             }
@@ -84,6 +88,11 @@ impl Reader {
             let damage = self.damage.take();
             let gap = first > *next_log_offset && *next_log_offset < *end_log_offset;
             if gap && (*in_order || damage.is_some()) {
+                if self.inner.purged(*id).log_offset >= *next_log_offset {
+                    at.frames.push_front(position);
+                    at.after = position - 1;
+                    return self.pass_purged().map_or(Ok(true), Err);
+                }
                 let due = std::mem::replace(next_log_offset, first);
                 at.frames.push_front(position);
                 at.after = position - 1;

@@ -1,5 +1,6 @@
 //! Where a reader stands among the segments.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use super::{At, Reader, Scope};
@@ -31,6 +32,8 @@ impl Reader {
         if first >= at.segment.end_seq() {
             return Ok(());
         }
+        let freed =
+            |error: &Error| matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::NotFound);
         match at.segment.opened() {
             Ok(opened) => {
                 if let Scope::Stream { thinned, .. } = &mut self.scope {
@@ -47,6 +50,13 @@ impl Reader {
                 self.next_seq = self.next_seq.max(at.segment.end_seq());
                 self.finished = self.next_seq >= self.end_seq;
                 Err(error)
+            }
+            Err(error) if freed(&error) && self.inner.is_freed(&at.segment)? => {
+                at.lost = true;
+                if let Scope::Log = self.scope {
+                    self.next_seq = self.next_seq.max(at.segment.end_seq());
+                }
+                Ok(())
             }
             Err(error) => Err(error),
         }
@@ -67,6 +77,9 @@ impl Reader {
             // What was appended since the checkpoint counts too; without damage it is all there.
             Some(_) => self.inner.tail.lock().streams.find(id.as_bytes())?,
         };
+        if self.inner.purged(*id).log_offset >= *next_log_offset && *in_order {
+            return self.pass_purged();
+        }
         let missing = *next_log_offset < known.next_log_offset.min(*end_log_offset) && *in_order;
         let visible = visible.min(self.end_seq.saturating_sub(1));
         if !missing || visible < known.last_seq {
@@ -105,7 +118,14 @@ impl Reader {
             let next_seq = self.next_seq;
             let k = self.segments.partition_point(|segment| segment.base() <= next_seq);
             // A SeqId before the first segment was purged; reading begins with what is there.
-            let Some(segment) = self.segments.get(k.saturating_sub(1)) else { return Ok(None) };
+            let Some(mut segment) = self.segments.get(k.saturating_sub(1)) else { return Ok(None) };
+            if k > 0
+                && next_seq >= segment.end_seq()
+                && let Some(next) = self.segments.get(k)
+            {
+                // What lay in between was freed.
+                segment = next;
+            }
             let mut at = At::begin(Arc::clone(segment), self.view());
             if next_seq > segment.base() {
                 if next_seq >= segment.end_seq() && matches!(self.scope, Scope::Log) {

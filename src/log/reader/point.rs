@@ -2,6 +2,7 @@
 
 use super::Record;
 use crate::error::{Error, Result};
+use crate::format::frame::Kind;
 use crate::ids::{LogOffset, SeqId, StreamId};
 use crate::log::Inner;
 use crate::segment::View;
@@ -16,15 +17,28 @@ impl Inner {
             return if purged { Err(Error::Gone { first: seq_id, next: SeqId(first) }) } else { Ok(None) };
         };
         if seq_id.0 >= segment.end_seq() {
-            return Ok(None);
+            let next = segments.get(k).map(|next| SeqId(next.base()));
+            return next.map_or(Ok(None), |next| Err(Error::Gone { first: seq_id, next }));
+        }
+        if segment.is_freed() {
+            return Err(Error::Gone { first: seq_id, next: SeqId(segment.end_seq()) });
         }
         let frame = segment.frame_of(&mut View::scattered(), seq_id.0)?;
+        let stream = StreamId::from_bytes(frame.header.stream);
+        if frame.header.kind != Kind::Batch {
+            return Ok(None);
+        }
+        let purged = self.purged(stream);
+        if seq_id.0 <= purged.seq {
+            let (seq_id, log_offset) = (SeqId(purged.seq), LogOffset(purged.log_offset));
+            return Err(Error::Purged { stream, seq_id, log_offset });
+        }
         let k = seq_id.0 - frame.header.first_seq;
         let payload =
             frame.record(k as usize).map_err(|invalid| invalid.in_file(segment.name(), frame.position))?;
         Ok(Some(Record {
             seq_id,
-            stream: StreamId::from_bytes(frame.header.stream),
+            stream,
             log_offset: LogOffset(frame.header.first_log_offset + k),
             unix_micros: frame.header.unix_micros,
             payload,

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
-use stratalog::{Log, PendingAppend, SeqId};
+use stratalog::{Log, PendingAppend, SeqId, Terms};
 
 use super::encode::{Encoder, Run};
 use super::latency::Latencies;
@@ -139,7 +139,7 @@ impl<'a> Pipeline<'a> {
         let mut pending: Vec<(PendingAppend, Instant)> = Vec::with_capacity(runs.len());
         for run in runs {
             let begun = Instant::now();
-            let submitted = self.log.submit_at(next_seq, run.stream, &run.batch);
+            let submitted = self.log.submit_on(&Terms::new().first_seq_id(next_seq), run.stream, &run.batch);
             let submitted = submitted.map_err(|error| self.not_written(run, &error))?;
             next_seq = SeqId(next_seq.0 + run.batch.len() as u64);
             pending.push((submitted, begun));

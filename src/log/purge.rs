@@ -1,0 +1,206 @@
+//! Hiding records, and giving back the segments in which nothing is left.
+//!
+//! Crash order: the purge is committed; both checkpoints lie behind the segment, so that no scan ever
+//! needs it; a control record says that it is freed, and is durable; the file is removed; the
+//! directory is synced. Cut off before the record: the segment stays until the next purge or
+//! segment. Cut off behind it: opening the log removes the file.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::reader::Reader;
+use super::{Inner, Log};
+use crate::error::{Error, Result};
+use crate::format::control::{Control, Point};
+use crate::ids::{LogOffset, SeqId, StreamId};
+use crate::segment::Segment;
+
+/// How far a stream was purged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PurgePoint {
+    /// Everything of the stream up to here is gone.
+    pub seq_id: SeqId,
+    /// The log_offset of the last record that is gone; 0 if there was none.
+    pub log_offset: LogOffset,
+}
+
+impl PurgePoint {
+    fn of(point: Point) -> Self {
+        PurgePoint { seq_id: SeqId(point.seq), log_offset: LogOffset(point.log_offset) }
+    }
+}
+
+impl Log {
+    /// Purges a stream's records up to a SeqId: they can't be read any more, and a segment in which
+    /// no stream has anything left gives its space back at once. Returns how far the stream is
+    /// purged, which may be further by an earlier call.
+    ///
+    /// # Errors
+    /// [`Error::Held`] if a cursor of the stream stands before `upto`; [`Error::Invalid`] if `upto` is
+    /// not committed yet; and as [`append`](Log::append). An error of the system while space is
+    /// given back leaves the purge as it is; the next one tries again.
+    pub fn purge(&self, stream: StreamId, upto: SeqId) -> Result<PurgePoint> {
+        let inner = self.inner();
+        inner.check_running()?;
+        if upto > self.committed() {
+            return Err(Error::Invalid(format!(
+                "purge: expected a SeqId up to {}, the newest there is, found {upto}",
+                self.committed()
+            )));
+        }
+        let held = inner.holding.lock();
+        let least =
+            inner.registry.read().least_cursor(stream.as_bytes()).map(|(name, at)| (name.to_owned(), at));
+        if let Some((cursor, at)) = least.filter(|(_, at)| at.seq < upto.0) {
+            return Err(Error::Held { stream, cursor, at: SeqId(at.seq), asked: upto });
+        }
+        let known = inner.purged(stream);
+        if known.seq < upto.0 {
+            let log_offset = inner.log_offset_at(stream, upto)?;
+            inner.purge(stream, Point { seq: upto.0, log_offset })?;
+        }
+        drop(held);
+        inner.free_dead()?;
+        Ok(PurgePoint::of(inner.purged(stream)))
+    }
+
+    /// Purges what every cursor of the stream has passed; `None` if it has no cursor: then nothing
+    /// is purged.
+    ///
+    /// # Errors
+    /// As [`purge`](Log::purge), but for `Held`.
+    pub fn purge_passed(&self, stream: StreamId) -> Result<Option<PurgePoint>> {
+        let inner = self.inner();
+        inner.check_running()?;
+        let held = inner.holding.lock();
+        let least = inner.registry.read().least_cursor(stream.as_bytes()).map(|(_, at)| at);
+        let Some(least) = least else { return Ok(None) };
+        if inner.purged(stream).seq < least.seq {
+            inner.purge(stream, least)?;
+        }
+        drop(held);
+        inner.free_dead()?;
+        Ok(Some(PurgePoint::of(inner.purged(stream))))
+    }
+
+    /// How far a stream was purged; `None` if it never was.
+    #[must_use]
+    pub fn purge_point(&self, stream: StreamId) -> Option<PurgePoint> {
+        self.inner().registry.read().purged(stream.as_bytes()).map(PurgePoint::of)
+    }
+
+    /// Drops a stream: every record of it, and its cursors. Its numbers go on where they were if it is
+    /// appended to again.
+    ///
+    /// # Errors
+    /// As [`purge`](Log::purge), but for `Held`.
+    pub fn delete_stream(&self, stream: StreamId) -> Result<()> {
+        let inner = self.inner();
+        inner.check_running()?;
+        let held = inner.holding.lock();
+        let empty = inner.stream_newest(stream) <= inner.purged(stream).log_offset;
+        let no_cursor = inner.registry.read().least_cursor(stream.as_bytes()).is_none();
+        if !(empty && no_cursor) {
+            // How far it reaches is known once it has its place in the log.
+            inner.control(Control::Delete { stream: *stream.as_bytes(), upto: Point::default() })?;
+        }
+        drop(held);
+        inner.free_dead()
+    }
+
+    /// Whether a purge up to `upto` would free a segment or come close to it: the purge point and
+    /// `upto` stand in different segments.
+    pub(crate) fn purge_pays(&self, stream: StreamId, upto: SeqId) -> bool {
+        let inner = self.inner();
+        let segments = inner.segments();
+        let place = |seq: u64| segments.partition_point(|segment| segment.base() <= seq);
+        place(inner.purged(stream).seq) < place(upto.0)
+    }
+}
+
+impl Inner {
+    pub(super) fn purged(&self, stream: StreamId) -> Point {
+        self.registry.read().purged(stream.as_bytes()).unwrap_or_default()
+    }
+
+    /// The newest log_offset given out in a stream.
+    fn stream_newest(&self, stream: StreamId) -> u64 {
+        self.tail.lock().streams.next_log_offset(stream.as_bytes()) - 1
+    }
+
+    fn purge(self: &Arc<Self>, stream: StreamId, upto: Point) -> Result<()> {
+        if upto.log_offset == 0 {
+            return Ok(());
+        }
+        // The last record that goes, not a place behind it: who stands there has lost nothing.
+        let last = LogOffset(upto.log_offset);
+        let numbers = Reader::of_stream(Arc::clone(self), stream, &(last..=last)).next_numbers();
+        let upto = match numbers {
+            Ok(Some((seq, _))) => Point { seq, ..upto },
+            _ => upto,
+        };
+        self.control(Control::Purge { stream: *stream.as_bytes(), upto }).map(drop)
+    }
+
+    /// Removes the segments in which nothing is left, but for the last one.
+    pub(super) fn free_dead(&self) -> Result<()> {
+        if !self.registry.read().any_purged() {
+            return Ok(());
+        }
+        let _one_at_a_time = self.freeing.lock();
+        let segments = self.segments();
+        let mut dead = Vec::new();
+        for (segment, next) in segments.iter().zip(segments.iter().skip(1)) {
+            // Nothing more is appended to a segment that has a successor; the scan may need the last one.
+            if self.is_dead(segment)? && segment.end_seq() <= next.base() {
+                dead.push(Arc::clone(segment));
+            }
+        }
+        let Some(last) = dead.last() else { return Ok(()) };
+        for _ in 0..2 {
+            if self.checkpoints_passed() <= last.base() {
+                self.checkpoint(false)?;
+            }
+        }
+        let passed = self.checkpoints_passed();
+        dead.retain(|segment| segment.base() < passed);
+        for run in dead.chunk_by(|a, b| a.end_seq() == b.base()) {
+            if let (Some(first), Some(last)) = (run.first(), run.last()) {
+                self.control(Control::Freed { first: first.base(), end: last.end_seq() })?;
+            }
+        }
+        if dead.is_empty() {
+            return Ok(());
+        }
+        self.sync_all()?;
+        self.forget(&dead);
+        for segment in &dead {
+            segment.remove_files()?;
+        }
+        let storage = &self.home.storage;
+        storage.sync_directory().map_err(|e| self.poison(Error::io("sync directory", storage.name(), e)))
+    }
+
+    fn is_dead(&self, segment: &Segment) -> Result<bool> {
+        match segment.is_dead(|stream| self.registry.read().purged(stream)) {
+            // Nobody can say whose the records were.
+            Err(Error::Corrupt(_)) => Ok(false),
+            other => other,
+        }
+    }
+
+    /// Both checkpoints begin their scan here or behind.
+    fn checkpoints_passed(&self) -> u64 {
+        self.checkpoint_slot.lock().scan_bases.into_iter().min().unwrap_or(0)
+    }
+
+    /// Takes segments off the list; readers that hold them go on.
+    fn forget(&self, gone: &[Arc<Segment>]) {
+        let is_gone = |segment: &Arc<Segment>| gone.iter().any(|gone| Arc::ptr_eq(gone, segment));
+        gone.iter().for_each(|segment| segment.set_freed());
+        let mut segments = self.segments.write();
+        *segments = Arc::new(segments.iter().filter(|segment| !is_gone(segment)).cloned().collect());
+        self.unindexed.lock().retain(|segment| !is_gone(segment));
+        self.purges.fetch_add(1, Ordering::Release);
+    }
+}
