@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use hub_support::{LONG, from_start, hub, in_time, listen, take, until};
 use stratalog::storage::MemoryStorage;
-use stratalog::{Hub, HubOptions, Log, SubscribeOptions};
+use stratalog::{Hub, HubOptions, Log, SeqId, Start, SubscribeOptions};
 use support::{batch, buffered, open, small, stream};
 
 fn log() -> Log {
@@ -118,33 +118,34 @@ fn producers_do_not_wait_for_a_callback_that_never_returns() {
     until("it catches up", || hub.status(&id).unwrap().lag_records == 0);
 }
 
-/// How often files of the log's directory are mapped in this process.
-fn maps_below(directory: &std::path::Path) -> usize {
+/// Segments that were removed and are mapped all the same.
+fn removed_and_mapped(directory: &std::path::Path) -> usize {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    maps.lines().filter(|line| line.contains(directory.to_str().unwrap())).count()
+    let of_log = |line: &&str| line.contains(directory.to_str().unwrap()) && line.ends_with("(deleted)");
+    maps.lines().filter(of_log).count()
 }
 
 #[test]
-fn an_idle_subscription_lets_go_of_old_segments() {
+fn who_is_idle_lets_go_of_segments_that_were_purged() {
     let dir = tempfile::tempdir().unwrap();
     let log = small().durability(stratalog::Durability::Buffered).open(dir.path()).unwrap();
-    log.append(stream(1), &batch(0, 1, 1_000)).unwrap();
     let hub = hub(&log);
-    let (_, told) = listen(&hub, stream(1), from_start());
+    let (id, told) = listen(&hub, stream(1), from_start());
+    let mut pull = hub.pull(stream(1), Start::After(SeqId(0)), None).unwrap();
+    log.append(stream(1), &batch(0, 1, 1_000)).unwrap();
     assert_eq!(take(&told, 1), [1]);
-    let mut pull = hub.pull(stream(1), stratalog::Start::After(stratalog::SeqId(0)), None).unwrap();
     assert_eq!(pull.next_batch(None).unwrap().len(), 1);
     let waiting = std::thread::spawn(move || pull.next_batch(None));
     for n in 0..400 {
         log.append(stream(2), &batch(n, 1, 2_000)).unwrap();
     }
-    drop(told);
-    // What the log itself maps is in its list of segments, which a purge shortens; what readers map is
-    // theirs. Taken away is what they hold: the reader goes, and a new one finds its place again.
-    std::thread::sleep(Duration::from_millis(1_300));
-    assert!(maps_below(dir.path()) > 0);
-    let (_, told) = listen(&hub, stream(1), SubscribeOptions::new());
+    log.purge(stream(1), SeqId(1)).unwrap();
+    log.purge(stream(2), log.committed()).unwrap();
+    assert!(log.stats().unwrap().segments[0].first_seq_id > SeqId(1), "nothing was freed");
+    until("they are let go of", || removed_and_mapped(dir.path()) == 0);
+    // And find their place again.
     let last = log.append(stream(1), &batch(400, 1, 1_000)).unwrap().last_seq_id().unwrap();
     assert_eq!(take(&told, 1), [last.0]);
     assert_eq!(waiting.join().unwrap().unwrap()[0].seq_id, last);
+    assert_eq!(hub.status(&id).unwrap().failures, 0);
 }

@@ -199,7 +199,7 @@ impl Core {
             live.map(|seat| Arc::clone(&seat.subscription)).collect()
         };
         for subscription in live {
-            subscription.failed(error.to_string());
+            subscription.note(error.to_string());
             if give_up {
                 self.remove(&subscription, Over::Stopped);
             }

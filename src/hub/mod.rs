@@ -15,6 +15,7 @@
 
 mod board;
 mod clock;
+mod cursor;
 mod inline;
 mod inside;
 mod leave;
@@ -40,7 +41,7 @@ pub use subscription::{ConsumeError, SubscriptionId};
 use crate::batch::Batch;
 use crate::error::Result;
 use crate::ids::{SeqId, StreamId};
-use crate::log::{Appended, CommitListener, Log, Record};
+use crate::log::{Appended, CommitListener, Log, Record, Terms};
 use switchboard::Switchboard;
 
 /// Serves subscriptions over a [`Log`].
@@ -130,6 +131,8 @@ impl Hub {
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) for a start that is not before the end or lies beyond
     /// the newest SeqId, for an id in use, for an option out of its range;
+    /// [`Error::Purged`](crate::Error::Purged) for a start before the stream's purge point;
+    /// [`Error::NoCursor`](crate::Error::NoCursor) for a cursor that is not there, where none can be made;
     /// [`Error::Closed`](crate::Error::Closed); [`Error::Io`](crate::Error::Io) if no thread can be
     /// started.
     pub fn subscribe<F>(
@@ -168,6 +171,15 @@ impl Hub {
         core.append(stream, || core.log.append(stream, batch))
     }
 
+    /// As [`append`](Hub::append), on [`Terms`].
+    ///
+    /// # Errors
+    /// As [`Log::append_on`], and [`Error::Closed`](crate::Error::Closed) once the hub is closed.
+    pub fn append_on(&self, terms: &Terms, stream: StreamId, batch: &Batch) -> Result<Appended> {
+        let core = self.core();
+        core.append(stream, || core.log.append_on(terms, stream, batch))
+    }
+
     /// The inline part of [`append`](Hub::append), for who appended past the hub: returns after the
     /// inline subscriptions of the stream were called with what it has up to `upto`, which must be
     /// committed.
@@ -196,7 +208,7 @@ impl Hub {
     /// As [`subscribe`](Hub::subscribe), as far as it applies.
     pub fn pull(&self, stream: StreamId, start: Start, end: Option<SeqId>) -> Result<Pull> {
         let core = self.core();
-        let start = core.range(&start, end)?;
+        let start = core.range(stream, &start, end)?;
         Ok(Pull::new(core, stream, start, end))
     }
 

@@ -50,6 +50,9 @@ pub enum Start {
     Now,
     /// After this SeqId; 0 is before the first record.
     After(SeqId),
+    /// Where the stream's durable cursor of this name stands. One that is not there yet is made, before
+    /// what is left of the stream, so that from then on no purge passes it.
+    Cursor(String),
 }
 
 /// On whose time a subscription is served.
@@ -79,6 +82,8 @@ pub struct SubscribeOptions {
     pub(super) delivery: Delivery,
     pub(super) limits: BatchLimits,
     pub(super) patience: Patience,
+    pub(super) advance_cursor: bool,
+    pub(super) purge: bool,
 }
 
 /// How much is handed over at once.
@@ -115,6 +120,8 @@ impl Default for SubscribeOptions {
                 first_pause: Duration::from_millis(10),
                 longest_pause: Duration::from_secs(5),
             },
+            advance_cursor: false,
+            purge: false,
         }
     }
 }
@@ -193,8 +200,35 @@ impl SubscribeOptions {
         self
     }
 
+    /// Advances the cursor of [`Start::Cursor`] after each success, so that a restart goes on behind
+    /// it. Each batch then costs a commit of its own. A cursor that can't be advanced counts as a
+    /// failure; the records are not offered again for it. Default: no.
+    #[must_use]
+    pub fn advance_cursor(mut self, advance: bool) -> Self {
+        self.advance_cursor = advance;
+        self
+    }
+
+    /// Purges what every cursor of the stream has passed, when that may free a segment; with
+    /// [`advance_cursor`](SubscribeOptions::advance_cursor). A purge that fails counts as a failure and
+    /// is tried again after the next batch. Default: no.
+    #[must_use]
+    pub fn purge(mut self, purge: bool) -> Self {
+        self.purge = purge;
+        self
+    }
+
     pub(super) fn validate(&self) -> Result<()> {
         self.limits.validate()?;
+        if self.advance_cursor && !matches!(self.start, Start::Cursor(_)) {
+            return Err(Error::Invalid(format!(
+                "advance_cursor: expected a start at a cursor, found {:?}",
+                self.start
+            )));
+        }
+        if self.purge && !self.advance_cursor {
+            return Err(Error::Invalid("purge: expected advance_cursor beside it, found none".into()));
+        }
         if self.patience.max_tries == Some(0) {
             return Err(Error::Invalid("max_tries: expected at least 1, or none for ever, found 0".into()));
         }

@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Core;
 use super::board::{Ender, Over, Phase};
 use super::inside::Inside;
 use super::subscription::{Subscription, Work};
+use super::{Core, cursor};
 use crate::error::Error;
 use crate::ids::SeqId;
 use crate::log::Record;
@@ -26,7 +26,7 @@ pub(super) enum Upto {
     SeqId(SeqId),
 }
 
-enum Outcome {
+pub(super) enum Outcome {
     /// Nothing was there at the last look.
     Dry,
     /// There may be more.
@@ -73,6 +73,9 @@ fn drive(
         if subscription.is_leaving() {
             return Outcome::Over(Over::Closed);
         }
+        if let Err(outcome) = cursor::settle(core, subscription, work) {
+            return outcome;
+        }
         // Before the look: who calls from here on makes for another one.
         subscription.called.swap(false, Ordering::AcqRel);
         let visible = core.log.committed();
@@ -92,8 +95,14 @@ fn drive(
         work.refused = None;
         work.source.took(last.seq_id);
         subscription.took(records.len(), last, records.len() >= subscription.limits.records);
+        work.owed = subscription.cursor.is_some().then_some(last.seq_id);
+        // Also by one that is to leave: what was taken was taken.
+        let settled = cursor::settle(core, subscription, work);
         if subscription.is_inline() {
             core.switchboard.tell_watchers();
+        }
+        if let Err(outcome) = settled {
+            return outcome;
         }
         let reached = match upto {
             Upto::Dry => true,

@@ -14,25 +14,53 @@ use crate::ids::{LogOffset, SeqId, StreamId};
 
 impl Core {
     /// The SeqId after which delivery begins.
-    pub(super) fn range(&self, start: &Start, end: Option<SeqId>) -> Result<SeqId> {
+    pub(super) fn range(&self, stream: StreamId, start: &Start, end: Option<SeqId>) -> Result<SeqId> {
         if self.is_closed() {
             return Err(Error::Closed);
         }
-        let newest = self.log.committed();
         let start = match start {
-            Start::Now => newest,
-            Start::After(seq_id) => *seq_id,
+            Start::Now => self.log.committed(),
+            Start::After(seq_id) => self.check_start(stream, *seq_id)?,
+            Start::Cursor(name) => self.cursor_start(stream, name)?,
         };
-        if start > newest {
-            return Err(Error::Invalid(format!(
-                "start: expected at most {newest}, the newest SeqId, found {start}"
-            )));
-        }
         match end {
             Some(end) if start >= end => {
                 Err(Error::Invalid(format!("end: expected a SeqId after the start, {start}, found {end}")))
             }
             _ => Ok(start),
+        }
+    }
+
+    fn check_start(&self, stream: StreamId, start: SeqId) -> Result<SeqId> {
+        let newest = self.log.committed();
+        if start > newest {
+            return Err(Error::Invalid(format!(
+                "start: expected at most {newest}, the newest SeqId, found {start}"
+            )));
+        }
+        match self.log.purge_point(stream) {
+            Some(point) if start < point.seq_id => {
+                Err(Error::Purged { stream, seq_id: point.seq_id, log_offset: point.log_offset })
+            }
+            _ => Ok(start),
+        }
+    }
+
+    fn cursor_start(&self, stream: StreamId, name: &str) -> Result<SeqId> {
+        loop {
+            if let Some(cursor) = self.log.cursor(stream, name) {
+                return Ok(cursor.seq_id);
+            }
+            if self.log.is_read_only() {
+                return Err(Error::NoCursor { stream, name: name.to_owned() });
+            }
+            let before = self.log.purge_point(stream).map_or(SeqId(0), |point| point.seq_id);
+            match self.log.advance_cursor(stream, name, before) {
+                // Somebody purged meanwhile; its point is known by now. Or made it, and moved on.
+                Err(Error::Purged { .. }) => {}
+                Err(_) if self.log.cursor(stream, name).is_some() => {}
+                made => return made.map(|cursor| cursor.seq_id),
+            }
         }
     }
 
@@ -43,7 +71,13 @@ impl Core {
         consume: Consume,
     ) -> Result<SubscriptionId> {
         options.validate()?;
-        let start = self.range(&options.start, options.end)?;
+        if options.advance_cursor && self.log.is_read_only() {
+            return Err(Error::Invalid(
+                "advance_cursor: expected a log that is open for writing, found one opened for reading only"
+                    .into(),
+            ));
+        }
+        let start = self.range(stream, &options.start, options.end)?;
         let key = self.new_key();
         let id = options.id.clone().unwrap_or_else(|| self.unused_name());
         let subscription = Arc::new(Subscription::new(key, id, stream, start, &options, consume));

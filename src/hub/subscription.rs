@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::options::{BatchLimits, Delivery, Patience};
+use super::options::{BatchLimits, Delivery, Patience, Start};
 use super::source::{Shelf, Source};
 use crate::ids::{LogOffset, SeqId, StreamId};
 use crate::log::Record;
@@ -62,6 +62,8 @@ pub(super) struct Subscription {
     pub(super) delivery: Delivery,
     pub(super) limits: BatchLimits,
     pub(super) patience: Patience,
+    /// The cursor to be advanced, and whether to purge behind it.
+    pub(super) cursor: Option<(String, bool)>,
     /// Something was committed since the last look into the log began.
     pub(super) called: AtomicBool,
     /// No further call is to follow.
@@ -80,6 +82,8 @@ pub(super) struct Work {
     pub(super) source: Source,
     /// The last record that was refused: what is offered again ends there.
     pub(super) refused: Option<SeqId>,
+    /// What was taken and the cursor does not say yet.
+    pub(super) owed: Option<SeqId>,
 }
 
 /// Figures for the status, and the count of failures in a row.
@@ -112,11 +116,15 @@ impl Subscription {
             delivery: options.delivery,
             limits: options.limits,
             patience: options.patience,
+            cursor: match &options.start {
+                Start::Cursor(name) if options.advance_cursor => Some((name.clone(), options.purge)),
+                _ => None,
+            },
             called: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             position: AtomicU64::new(start.0),
             progress: Mutex::default(),
-            work: Mutex::new(Some(Work { consume, source, refused: None })),
+            work: Mutex::new(Some(Work { consume, source, refused: None, owed: None })),
             shelf: Arc::default(),
         }
     }
@@ -142,6 +150,13 @@ impl Subscription {
         progress.tailing &= !full;
         // Before the position shows it: who waits for that finds all of it.
         self.position.store(last.seq_id.0, Ordering::SeqCst);
+    }
+
+    /// Something failed that is no reason to stop.
+    pub(super) fn note(&self, why: String) {
+        let mut progress = self.progress.lock();
+        progress.failures += 1;
+        progress.last_error = Some(why);
     }
 
     pub(super) fn failed(&self, why: String) -> u32 {

@@ -184,6 +184,9 @@ impl CommitListener for Switchboard {
         if let Some(parties) = self.parties(stream) {
             self.call(&parties);
         }
+    }
+
+    fn moved(&self) {
         // Pairs with the fence of who begins to wait for an end.
         fence(Ordering::SeqCst);
         if self.ends_wanted.load(Ordering::Relaxed) && self.ends_wanted.swap(false, Ordering::AcqRel) {
