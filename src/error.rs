@@ -359,7 +359,10 @@ mod tests {
     fn a_batch_over_the_limit_is_refused_in_the_words_that_callers_look_for() {
         for (limit, text) in [(999, "999"), (1_000, "1,000"), (41_666, "41,666"), (1_048_576, "1,048,576")] {
             let error = Error::BatchSize { size: 2_000_001, limit }.to_string();
-            assert!(error.starts_with(&format!("Cannot submit more than {text} embeddings at once.")), "{error}");
+            assert!(
+                error.starts_with(&format!("Cannot submit more than {text} embeddings at once.")),
+                "{error}"
+            );
             assert!(error.contains("found 2,000,001"), "{error}");
         }
     }
