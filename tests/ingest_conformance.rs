@@ -1,4 +1,4 @@
-//! The whole contract, on both forms of `LocalIngest`.
+//! The whole contract, on both forms of `LocalIngest`, and with both deliveries.
 #![cfg(feature = "test-util")]
 #![allow(clippy::unwrap_used)]
 
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use stratalog::ingest::conformance::{Backend, PROMISES};
 use stratalog::ingest::{Ingest, IngestOptions, LocalIngest};
-use stratalog::{Options, Result};
+use stratalog::{Delivery, Options, Result};
 use tempfile::TempDir;
 
 /// Small segments, so that purges free some; small batches, so that one over the limit costs little.
@@ -62,8 +62,17 @@ fn in_a_directory() -> Persistent {
     Persistent { ingest: options().open(directory.path()).unwrap(), directory }
 }
 
+/// Whoever submits calls the subscribers that do not say otherwise.
+fn inline() -> Ephemeral {
+    Ephemeral(options().delivery(Delivery::Inline).ephemeral().unwrap())
+}
+
 mod ephemeral {
     stratalog::conformance_tests!(super::in_memory());
+}
+
+mod ephemeral_inline {
+    stratalog::conformance_tests!(super::inline());
 }
 
 mod persistent {
