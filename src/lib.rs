@@ -24,7 +24,7 @@ pub use batch::Batch;
 pub use error::{Corruption, Error, Result};
 pub use format::{FORMAT_VERSION, MAX_BATCH_RECORDS, MAX_BODY_BYTES, MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES};
 pub use hub::{
-    ConsumeError, Delivery, Hub, HubOptions, Pull, Start, SubscribeOptions, SubscriptionId,
+    ConsumeError, Delivery, GiveUp, Hub, HubOptions, Pull, Start, SubscribeOptions, SubscriptionId,
     SubscriptionState, SubscriptionStatus,
 };
 pub use ids::{LogOffset, ParseStreamIdError, ProducerId, SeqId, StreamId};
