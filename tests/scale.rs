@@ -1,35 +1,18 @@
 //! Reading one stream costs what that stream holds; many streams cost little memory.
-#![allow(clippy::unwrap_used, unsafe_code, clippy::undocumented_unsafe_blocks, missing_debug_implementations)]
+#![allow(clippy::unwrap_used, missing_debug_implementations)]
 
+#[path = "support/heap.rs"]
+mod heap;
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use heap::heap;
 use stratalog::storage::{Access, DirectoryEntry, DiskStorage, Mapping, Storage, StorageFile, StorageLock};
 use stratalog::{Batch, Durability, Options, ReadMode};
 use support::{payload, stream};
-
-/// Bytes on the heap now.
-static HEAP: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        HEAP.fetch_add(layout.size(), Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HEAP.fetch_sub(layout.size(), Ordering::Relaxed);
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// A real directory that counts the bytes read from it.
 #[derive(Debug)]
@@ -106,7 +89,7 @@ const RECORD: usize = 512;
 fn one_stream_of_ten_thousand_is_read_at_its_own_cost_and_the_heap_stays_small() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options::new().durability(Durability::Buffered);
-    let before = HEAP.load(Ordering::Relaxed);
+    let before = heap();
     let log = options.open(dir.path()).unwrap();
     let mut batch = Batch::new();
     let mut most = 0;
@@ -116,11 +99,11 @@ fn one_stream_of_ten_thousand_is_read_at_its_own_cost_and_the_heap_stays_small()
             batch.push(&payload(round * STREAMS + n, RECORD));
             log.append(stream(u128::from(n)), &batch).unwrap();
         }
-        most = most.max(HEAP.load(Ordering::Relaxed) - before);
+        most = most.max(heap() - before);
     }
     let read = log.stream_reader(stream(4_321), ..).unwrap().count() as u64;
     assert_eq!(read, EACH);
-    most = most.max(HEAP.load(Ordering::Relaxed) - before);
+    most = most.max(heap() - before);
     log.close().unwrap();
     drop(log);
 
@@ -137,6 +120,6 @@ fn one_stream_of_ten_thousand_is_read_at_its_own_cost_and_the_heap_stays_small()
     let own = EACH * (RECORD as u64 + 72);
     println!("one stream: {own} bytes of its own, {cost} read; heap at most {most} bytes");
     assert!(cost <= 2 * own, "{cost} bytes were read for {own} of the stream's own");
-    most = most.max(HEAP.load(Ordering::Relaxed) - before);
+    most = most.max(heap() - before);
     assert!(most < 64 << 20, "{most} bytes on the heap");
 }

@@ -121,7 +121,10 @@ impl Inner {
         if self.since_checkpoint.load(Ordering::Relaxed) >= self.checkpoint_due.load(Ordering::Relaxed) {
             self.checkpoint(false)?;
         }
-        self.index_sealed()
+        let sealed = !self.unindexed.lock().is_empty();
+        self.index_sealed()?;
+        // What was purged while the segment was the last one could not be given back then.
+        if sealed { self.free_dead() } else { Ok(()) }
     }
 
     /// Writes the indexes of segments sealed in this life.

@@ -227,7 +227,10 @@ impl Log {
         };
         let mut state = known.filter(|state| state.next_log_offset > 1);
         for record in self.stream_reader_by_seq_id(stream, SeqId(next_seq)..)? {
-            let record = record?;
+            let record = match record {
+                Err(Error::Purged { .. }) => continue,
+                other => other?,
+            };
             take(&mut state, record.log_offset, record.seq_id);
         }
         pass_purged(&mut state, self.inner().purged(stream));
