@@ -163,12 +163,12 @@ fn start(
         ));
     }
     let asked = args.from.map(|from| SeqId(from - 1));
-    if let Some(from) = args.from.filter(|from| *from > newest.0 + 1) {
-        if !place::wait_for_witness(log, &args.dir)? || from > log.committed().0 + 1 {
-            let message = format!("expected --from up to {}, found {from}", newest.next());
-            return Err(CliError::new(Exit::Usage, message)
-                .help("a subscription begins with a record that there is, or with the next one"));
-        }
+    if let Some(from) = args.from.filter(|from| *from > newest.0 + 1)
+        && (!place::wait_for_witness(log, &args.dir)? || from > log.committed().0 + 1)
+    {
+        let message = format!("expected --from up to {}, found {from}", log.committed().next());
+        return Err(CliError::new(Exit::Usage, message)
+            .help("a subscription begins with a record that there is, or with the next one"));
     }
     Ok(passed.max(asked).map_or(Bound::Unbounded, Bound::Excluded))
 }
