@@ -32,6 +32,20 @@ pub(crate) fn check_present(dir: &Path) -> Result<(), CliError> {
     }
 }
 
+/// Every file in `dir` may be read: what may not is no damage.
+pub(crate) fn check_readable(dir: &Path) -> Result<(), CliError> {
+    let entries = std::fs::read_dir(dir).map_err(|error| CliError::io("open directory", dir, &error))?;
+    for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()) {
+        match std::fs::File::open(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                return Err(CliError::io("open", &path, &error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn no_log(found: String) -> CliError {
     CliError::new(Exit::NotALog, found).help("check --dir; `stratalog ingest` makes a log")
 }
