@@ -12,6 +12,7 @@ mod format;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod hub;
 mod ids;
 pub mod ingest;
 mod log;
@@ -22,6 +23,10 @@ pub mod storage;
 pub use batch::Batch;
 pub use error::{Corruption, Error, Result};
 pub use format::{FORMAT_VERSION, MAX_BATCH_RECORDS, MAX_BODY_BYTES, MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES};
+pub use hub::{
+    ConsumeError, Delivery, GiveUp, Hub, HubOptions, Pull, Start, SubscribeOptions, SubscriptionId,
+    SubscriptionState, SubscriptionStatus,
+};
 pub use ids::{LogOffset, ParseStreamIdError, ProducerId, SeqId, StreamId};
 pub use log::{
     Appended, Backlog, CheckpointStats, CommitCounters, Cursor, DirectoryStats, FileStats, Holder, Log,

@@ -16,6 +16,10 @@ pub(crate) trait CommitListener: Send + Sync {
     /// A batch of this stream was committed. Said again for each batch.
     fn committed(&self, stream: StreamId);
 
+    /// The newest committed SeqId moved, with records of whatever stream or with none. Said once for
+    /// what was committed together.
+    fn moved(&self);
+
     /// The log was closed.
     fn closed(&self);
 }
@@ -44,6 +48,7 @@ impl Listeners {
                     listener.committed(stream);
                 }
             }
+            listener.moved();
         }
     }
 

@@ -1,0 +1,88 @@
+//! Taking subscriptions out of service from outside: one of them, or all.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use parking_lot::MutexGuard;
+
+use super::Core;
+use super::board::{Board, Over, Phase};
+use super::inside;
+use super::run::discard;
+use super::subscription::{Subscription, SubscriptionId};
+
+impl Core {
+    /// When it returns the callback does not run and will not; but for calls from inside it, and for
+    /// a call that would wait in a circle: those return at once, and no call of the callback follows.
+    pub(super) fn unsubscribe(&self, id: &SubscriptionId) {
+        let switchboard = &self.switchboard;
+        let me = thread::current().id();
+        let mut board = switchboard.board.lock();
+        let Some(key) = board.names.get(id).copied() else { return };
+        if !board.dismiss(key, Over::Gone) {
+            let Some(subscription) = board.seats.get(&key).map(|seat| Arc::clone(&seat.subscription)) else {
+                return;
+            };
+            return self.take_out(board, &subscription, Over::Gone);
+        }
+        if board.begin_wait(me, key) {
+            while board.is_running(key) {
+                switchboard.moved.wait(&mut board);
+            }
+            board.end_wait(me);
+        }
+    }
+
+    /// Takes it out of service now, or after the call it is in. Waits for nothing.
+    pub(super) fn remove(&self, subscription: &Arc<Subscription>, how: Over) {
+        let mut board = self.switchboard.board.lock();
+        if !board.dismiss(subscription.key, how) {
+            self.take_out(board, subscription, how);
+        }
+    }
+
+    /// Takes a subscription out of service that does not run. The callback's destructor is its owner's
+    /// code, and the reader may be the last to hold a map: both go when the lock has.
+    pub(super) fn take_out(&self, mut board: MutexGuard<'_, Board>, subscription: &Subscription, how: Over) {
+        let work = board.retire(subscription.key, how);
+        drop(board);
+        self.switchboard.part(subscription);
+        self.switchboard.moved.notify_all();
+        discard(work);
+        discard(subscription.shelf.take());
+    }
+
+    /// Calls back nobody any more, lets the threads go, and waits for both; but not from inside a
+    /// callback, which would wait for itself.
+    pub(super) fn close(&self) {
+        let switchboard = &self.switchboard;
+        let mut board = switchboard.board.lock();
+        board.closed = true;
+        switchboard.shut.store(true, Ordering::SeqCst);
+        board.shut();
+        let mut left = Vec::new();
+        for seat in board.seats.values() {
+            if matches!(seat.phase, Phase::Over(_)) {
+                left.extend(seat.subscription.work.lock().take());
+            }
+        }
+        drop(board);
+        switchboard.clock_bell.notify_all();
+        switchboard.moved.notify_all();
+        switchboard.ring_all();
+        switchboard.forget_all();
+        left.into_iter().for_each(discard);
+        if inside::service_of(switchboard.hub) {
+            return;
+        }
+        let mut board = switchboard.board.lock();
+        while board.threads > 0 || board.seats.values().any(|seat| matches!(seat.phase, Phase::Running(_))) {
+            switchboard.moved.wait(&mut board);
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.switchboard.shut.load(Ordering::SeqCst)
+    }
+}
