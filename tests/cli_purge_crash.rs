@@ -78,7 +78,7 @@ fn append_for_ever(log: &Log, dir: &Path) {
         let stream = if turn.is_multiple_of(97) { QUIET } else { u128::from(turn % 3) + 1 };
         let first = newest(log, stream) + 1;
         let mut batch = Batch::new();
-        (first..first + 5).for_each(|offset| drop(batch.push(&payload(stream, offset))));
+        (first..first + 5).for_each(|offset| batch.push(&payload(stream, offset)));
         let appended = log.append(StreamId::from_u128(stream), &batch).unwrap();
         assert_eq!(appended.first_log_offset, LogOffset(first));
         journal.write("appended", stream, first + 4);
