@@ -271,7 +271,7 @@ fn verify_says_that_it_may_not_read_and_not_that_all_is_damaged() {
     let place = Place::new();
     let dir = three_to_one(&place, 9);
     let segment = place.path("log").join("00000000000000000001.segment");
-    std::fs::set_permissions(&segment, std::fs::Permissions::from_mode(0o0)).unwrap();
+    std::fs::set_permissions(&segment, std::fs::Permissions::from_mode(0o000)).unwrap();
     let ran = run(&format!("verify --dir {dir}"));
     // Root may read everything.
     if std::fs::File::open(&segment).is_ok() {
