@@ -36,7 +36,10 @@ impl Consumer for LocalIngest {
 
     fn advance_cursor(&self, collection: StreamId, name: &str, seq_id: SeqId) -> Result<Cursor> {
         let cursor = self.log().advance_cursor(collection, name, seq_id)?;
-        if self.options.purge_on_advance && self.log().purge_pays(collection, seq_id) {
+        let least = || self.log().cursors_of(collection).into_iter().map(|cursor| cursor.seq_id).min();
+        if self.options.purge_on_advance
+            && least().is_some_and(|least| self.log().purge_pays(collection, least))
+        {
             // The cursor has moved, which is what was asked for; what could not be purged now will be
             // by the next one that moves.
             let _ = self.log().purge_passed(collection);
