@@ -10,11 +10,13 @@
 //! `docs/design.md`.
 
 mod chain;
+mod controls;
 mod examination;
 mod examine;
 mod files;
 mod finding;
 mod frames;
+mod freed;
 mod indexes;
 mod inspect;
 mod marks;
