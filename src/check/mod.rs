@@ -10,6 +10,7 @@
 //! `docs/design.md`.
 
 mod chain;
+mod control_facts;
 mod controls;
 mod examination;
 mod examine;
@@ -29,6 +30,7 @@ mod verify;
 mod walk;
 mod workshop;
 
+pub use control_facts::{ControlFacts, NoteFacts};
 pub use finding::{Finding, Progress, Severity};
 pub use inspect::{
     CheckpointFacts, CheckpointStream, DamagedRecord, FrameFacts, FrameKind, IndexFacts, Inspected,

@@ -2,7 +2,7 @@
 //! holds is seen even where some of its records are damaged.
 
 use crate::error::Result;
-use crate::format::frame::{self, FrameHeader, RecordEntry};
+use crate::format::frame::{self, FrameHeader};
 use crate::format::{ALIGNMENT, DATA_START, FRAME_HEADER_BYTES, Invalid};
 use crate::segment::scan::Scanner;
 use crate::storage::StorageFile;
@@ -33,7 +33,6 @@ pub(super) struct BadRecord {
 pub(super) struct Stored<'a> {
     /// Counted from the frame's start.
     pub(super) at: u64,
-    pub(super) entry: RecordEntry,
     pub(super) bytes: &'a [u8],
 }
 
@@ -44,7 +43,7 @@ pub(super) fn records<'a>(header: &FrameHeader, content: &'a [u8]) -> impl Itera
     let entries = frame::entries(head.get(FRAME_HEADER_BYTES..).unwrap_or_default());
     entries.take(header.count as usize).map(move |entry| {
         let (bytes, rest) = body.split_at(frame::padded(entry.len as usize).min(body.len()));
-        let stored = Stored { at, entry, bytes };
+        let stored = Stored { at, bytes };
         at += bytes.len() as u64;
         body = rest;
         stored
