@@ -158,7 +158,7 @@ fn a_killed_subscriber_with_a_file_of_its_own_has_each_record_exactly_once() {
     run(&format!("ingest {SAMPLE} --dir {dir} --collection demo")).fine();
     let all = run(&format!("cat --dir {dir} --collection demo")).fine();
     let mut random = Random::new();
-    for options in ["--cursor one --batch 3", "--batch 3 --until-idle 10ms"] {
+    for options in ["--cursor one --batch 8", "--batch 8 --until-idle 10ms"] {
         let file = place.shown(&format!("out{}", options.len()));
         let command = format!("subscribe --dir {dir} --collection demo --output {file} {options}");
         for round in 0.. {
@@ -192,7 +192,7 @@ fn a_killed_subscriber_prints_each_record_at_least_once_and_in_order() {
     for round in 0.. {
         let out = place.path(&format!("printed{round}"));
         let mut command = stratalog();
-        command.args(["subscribe", "--collection", "demo", "--cursor", "c", "--batch", "3", "--dir", &dir]);
+        command.args(["subscribe", "--collection", "demo", "--cursor", "c", "--batch", "8", "--dir", &dir]);
         let mut child = command.stdout(std::fs::File::create(&out).unwrap()).spawn().unwrap();
         std::thread::sleep(Duration::from_micros(random.below(30_000 + 3_000 * round)));
         let _ = child.kill();

@@ -97,7 +97,7 @@ fn find(options: &Options, storage: Arc<dyn Storage>) -> Result<Found> {
                 position: newest.head.scan_position,
                 next_seq: newest.head.next_seq,
                 last_micros: newest.head.last_micros,
-                durable: newest.head.next_seq.saturating_sub(1),
+                durable: newest.durable(),
                 clean: newest.head.ends_the_scan(),
             }
         }
