@@ -12,7 +12,7 @@ use stratalog::check::Severity;
 use stratalog::storage::MemoryStorage;
 use stratalog::{Batch, Log, LogOffset, ProducerId, SeqId, Terms};
 
-pub const PRODUCER: ProducerId = ProducerId::from_u128(0x77);
+const PRODUCER: ProducerId = ProducerId::from_u128(0x77);
 
 fn batch(log: &Log, of: u64, records: u64) -> SeqId {
     let mut batch = Batch::new();

@@ -212,3 +212,20 @@ fn a_log_opened_for_reading_only_is_followed() {
     until_state(&hub, &ends, SubscriptionState::Ended);
     in_time("close", move || hub.close());
 }
+
+#[test]
+fn news_that_somebody_else_looked_up_first_are_told_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = buffered().durability(Durability::Sync).idle_witness(Duration::from_millis(1));
+    let writer = options.open(dir.path()).unwrap();
+    let reading = Log::open_read_only(dir.path()).unwrap();
+    let hub = Hub::new(reading.clone(), HubOptions::new()).unwrap();
+    let (_, told) = listen(&hub, stream(1), from_start());
+    for n in 1..=8 {
+        writer.append(stream(1), &batch(n, 1, 20)).unwrap();
+        while reading.committed().0 < n {
+            reading.refresh().unwrap();
+        }
+        assert_eq!(take(&told, 1), [n]);
+    }
+}

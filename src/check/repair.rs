@@ -302,11 +302,8 @@ impl Run<'_> {
 
     fn make_index(&self, state: &State) -> Result<()> {
         self.workshop().remove(&names::index(state.base))?;
-        let home = Arc::new(Home {
-            storage: Arc::clone(self.storage),
-            log_id: self.found.chain.log_id,
-            read_mode: ReadMode::Positioned,
-        });
+        let log_id = Some(self.found.chain.log_id);
+        let home = Home::new(Arc::clone(self.storage), log_id, ReadMode::Positioned);
         Segment::sealed(&home, state.base, state.end).store_index()
     }
 
