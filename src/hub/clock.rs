@@ -10,6 +10,7 @@ use super::board::{Board, Ender, Over, Phase};
 use super::pull::Bell;
 use super::switchboard::Switchboard;
 use crate::error::Error;
+use crate::ids::SeqId;
 
 /// How often a log that was opened for reading only is asked for news.
 const POLL: Duration = Duration::from_millis(10);
@@ -28,7 +29,7 @@ const STEP: Duration = Duration::from_millis(1);
 
 pub(super) fn run(core: &Arc<Core>) {
     let switchboard = &core.switchboard;
-    let mut poll = core.log.is_read_only().then(|| Poll { due: Instant::now(), failures: 0 });
+    let mut poll = core.log.is_read_only().then(|| Poll { due: Instant::now(), seen: SeqId(0), failures: 0 });
     let mut retry_start = None;
     let mut board = switchboard.board.lock();
     while !board.is_shut() {
@@ -170,15 +171,20 @@ impl Switchboard {
 /// A log opened for reading only tells nobody what was committed.
 struct Poll {
     due: Instant,
+    /// Everybody was told of what was committed up to here. What a refresh says is for the first who
+    /// asks, and that may be anybody.
+    seen: SeqId,
     failures: u32,
 }
 
 impl Poll {
     fn ask(&mut self, core: &Core) {
         match core.log.refresh() {
-            Ok(more) => {
+            Ok(_) => {
                 self.failures = 0;
-                if more {
+                let committed = core.log.committed();
+                if committed > self.seen {
+                    self.seen = committed;
                     core.switchboard.call_all();
                     let mut board = core.switchboard.board.lock();
                     board.ends_due = Some(Instant::now());

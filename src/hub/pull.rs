@@ -131,7 +131,8 @@ impl Pull {
         let mut visible = log.committed();
         let mut records = Vec::new();
         self.source.fill(log, self.limits, None, &mut records)?;
-        if records.is_empty() && log.is_read_only() && log.refresh()? {
+        if records.is_empty() && log.is_read_only() {
+            log.refresh()?;
             visible = log.committed();
             self.source.fill(log, self.limits, None, &mut records)?;
         }
