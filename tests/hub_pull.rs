@@ -192,6 +192,33 @@ fn async_pulls_and_producers_meet_without_a_gap() {
 }
 
 #[test]
+fn a_record_that_commits_at_the_moment_of_the_last_look_wakes_it() {
+    for awaited in [false, true] {
+        let log = log();
+        let hub = hub(&log);
+        let mut pull = hub.pull(stream(1), Start::Now, None).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let pulling = std::thread::spawn(move || {
+            for n in 0..30_000u64 {
+                // The next one is appended while this thread goes to wait for it.
+                tell.send(n).unwrap();
+                let batch = match awaited {
+                    true => pollster::block_on(pull.next_batch_async()),
+                    false => pull.next_batch(Some(hub_support::LONG)),
+                };
+                assert_eq!(seq_ids(&batch.unwrap()), [n + 1]);
+            }
+        });
+        for n in told {
+            // Now earlier, now later.
+            (0..n % 64 * 4).for_each(|_| std::hint::spin_loop());
+            log.append(stream(1), &batch(n, 1, 16)).unwrap();
+        }
+        in_time("a pull", move || pulling.join().unwrap());
+    }
+}
+
+#[test]
 fn a_closed_hub_and_a_closed_log_end_every_wait() {
     for close_log in [false, true] {
         let log = log();

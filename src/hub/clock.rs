@@ -29,7 +29,7 @@ const STEP: Duration = Duration::from_millis(1);
 
 pub(super) fn run(core: &Arc<Core>) {
     let switchboard = &core.switchboard;
-    let mut poll = core.log.is_read_only().then(|| Poll { due: Instant::now(), failures: 0, told: SeqId(0) });
+    let mut poll = core.log.is_read_only().then(|| Poll { due: Instant::now(), seen: SeqId(0), failures: 0 });
     let mut retry_start = None;
     let mut board = switchboard.board.lock();
     while !board.is_shut() {
@@ -171,9 +171,10 @@ impl Switchboard {
 /// A log opened for reading only tells nobody what was committed.
 struct Poll {
     due: Instant,
+    /// Everybody was told of what was committed up to here. What a refresh says is for the first who
+    /// asks, and that may be anybody.
+    seen: SeqId,
     failures: u32,
-    /// Up to here everybody was called. Others look as well, and find what then is news to nobody here.
-    told: SeqId,
 }
 
 impl Poll {
@@ -182,8 +183,8 @@ impl Poll {
             Ok(_) => {
                 self.failures = 0;
                 let committed = core.log.committed();
-                if committed > self.told {
-                    self.told = committed;
+                if committed > self.seen {
+                    self.seen = committed;
                     core.switchboard.call_all();
                     let mut board = core.switchboard.board.lock();
                     board.ends_due = Some(Instant::now());

@@ -131,7 +131,8 @@ impl Pull {
         let mut visible = log.committed();
         let mut records = Vec::new();
         self.source.fill(log, self.limits, None, &mut records)?;
-        if records.is_empty() && log.is_read_only() && log.refresh()? {
+        if records.is_empty() && log.is_read_only() {
+            log.refresh()?;
             visible = log.committed();
             self.source.fill(log, self.limits, None, &mut records)?;
         }
@@ -271,11 +272,32 @@ impl Bell {
 
     /// False if it rang since the look, so that there is no need to wait.
     fn leave_waker(&self, waker: &Waker) -> bool {
+        // Copied and dropped where no lock is held: both are an executor's code.
+        let waker = waker.clone();
         let mut state = self.state.lock();
-        let old = if state.called { None } else { state.waker.replace(waker.clone()) };
-        let waits = !state.called;
+        if state.called {
+            return false;
+        }
+        let old = state.waker.replace(waker);
         drop(state);
         drop(old);
-        waits
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_since_the_last_look_ends_a_wait_before_it_begins() {
+        let bell = Bell { key: 1, state: Mutex::default(), rung: Condvar::new() };
+        bell.reset();
+        bell.ring();
+        assert!(!bell.leave_waker(Waker::noop()));
+        assert!(bell.wait(Some(Instant::now())));
+        bell.reset();
+        assert!(bell.leave_waker(Waker::noop()));
+        assert!(!bell.wait(Some(Instant::now())));
     }
 }
