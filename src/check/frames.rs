@@ -329,8 +329,15 @@ impl Examiner<'_> {
 
     fn number(&mut self, name: &str, seen: &Seen) {
         let header = &seen.header;
-        if let Err(due) = self.found.numbers.take(header) {
-            let stream = crate::StreamId::from_bytes(header.stream);
+        let stream = crate::StreamId::from_bytes(header.stream);
+        let taken = self.found.numbers.take(header);
+        if taken == Ok(true) {
+            let before =
+                format!("the records of stream {stream} before log_offset {}", header.first_log_offset);
+            let found = "a freed segment, and a purge point before them: they were lost earlier";
+            self.found.findings.push(Finding::new(Severity::Note, name, before, found).at(seen.position));
+        }
+        if let Err(due) = taken {
             let finding = Finding::new(
                 Severity::Damage,
                 name,

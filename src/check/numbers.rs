@@ -69,8 +69,10 @@ impl Numbers {
         !self.lost.is_empty()
     }
 
-    /// Counts the records of a frame. The error is the log_offset that was due.
-    pub(super) fn take(&mut self, header: &FrameHeader) -> Result<(), u64> {
+    /// Counts the records of a frame. True if numbers before it went with a freed segment and are not
+    /// purged: they were lost before, and the segment then held nothing. The error is the log_offset
+    /// that was due.
+    pub(super) fn take(&mut self, header: &FrameHeader) -> Result<bool, u64> {
         let found = header.first_log_offset;
         let known = self.streams.get(&header.stream).copied();
         let due = known.map_or(1, |state| state.next_log_offset);
@@ -78,7 +80,7 @@ impl Numbers {
         let since = |ranges: &[Lost]| ranges.last().is_some_and(|range| range.first > last_seq);
         let (lost, freed) = (since(&self.lost), since(&self.freed));
         let purged = if freed { self.purged(&header.stream) } else { 0 };
-        let in_order = found == due || (found > due && (lost || (freed && found - 1 <= purged)));
+        let in_order = found == due || (found > due && (lost || freed));
         if found > due && in_order {
             // Those that are purged may have been freed.
             self.unexplained = self.unexplained.saturating_sub(found.saturating_sub(due.max(purged + 1)));
@@ -90,14 +92,14 @@ impl Numbers {
             last_seq: header.next_seq() - 1,
         };
         self.streams.insert(header.stream, state);
-        if in_order { Ok(()) } else { Err(due) }
+        if in_order { Ok(freed && !lost && found > due.max(purged + 1)) } else { Err(due) }
     }
 
     /// How a checkpoint taken at this point differs, in words: expected and found.
     pub(super) fn differs(&self, table: &StreamTable) -> Option<(String, String)> {
         let lossy = self.any_lost();
         let unseen = |(stream, stored): &([u8; 16], StreamState)| {
-            !self.streams.contains_key(stream) && !self.ends_freed(stream, *stored)
+            !self.streams.contains_key(stream) && !self.is_freed(stored.last_seq)
         };
         if !lossy && table.iter().any(|entry| unseen(&entry)) {
             return Some((format!("{} streams", self.streams.len()), table.len().to_string()));
@@ -110,23 +112,18 @@ impl Numbers {
             let agrees = if lossy {
                 stored.next_log_offset >= state.next_log_offset
             } else {
-                self.agree(stream, *state, stored)
+                self.agree(*state, stored)
             };
             (!agrees).then(|| (format!("stream {id} with {state:?}"), format!("{stored:?}")))
         })
     }
 
-    /// The stream's newest record was purged and freed.
-    fn ends_freed(&self, stream: &[u8; 16], stored: StreamState) -> bool {
-        self.is_freed(stored.last_seq) && stored.next_log_offset.saturating_sub(1) <= self.purged(stream)
-    }
-
     /// Whether a checkpoint may say `stored` where the frames say `state`.
-    fn agree(&self, stream: &[u8; 16], state: StreamState, stored: StreamState) -> bool {
+    fn agree(&self, state: StreamState, stored: StreamState) -> bool {
         let same_end = (stored.next_log_offset, stored.last_seq) == (state.next_log_offset, state.last_seq);
         let freed_end = stored.next_log_offset > state.next_log_offset
             && stored.last_seq > state.last_seq
-            && self.ends_freed(stream, stored);
+            && self.is_freed(stored.last_seq);
         (same_end || freed_end) && (stored.first_seq == state.first_seq || self.is_freed(stored.first_seq))
     }
 
