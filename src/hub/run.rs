@@ -96,12 +96,11 @@ fn drive(
         work.source.took(last.seq_id);
         subscription.took(records.len(), last, records.len() >= subscription.limits.records);
         work.owed = subscription.cursor.is_some().then_some(last.seq_id);
-        // Also by one that is to leave: what was taken was taken.
-        let settled = cursor::settle(core, subscription, work);
         if subscription.is_inline() {
             core.switchboard.tell_watchers();
         }
-        if let Err(outcome) = settled {
+        // Also by one that is to leave: what was taken was taken.
+        if let Err(outcome) = cursor::settle(core, subscription, work) {
             return outcome;
         }
         let reached = match upto {
