@@ -4,6 +4,7 @@ use byteorder::{ByteOrder, LittleEndian as LE};
 use bytes::Bytes;
 
 use crate::format::checkpoint::{self, Checkpoint};
+use crate::format::control::Control;
 use crate::format::frame::{self, FrameHeader};
 use crate::format::index::Index;
 use crate::format::segment_header::SegmentHeader;
@@ -42,6 +43,14 @@ pub fn checkpoint(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut controls = Vec::new();
     read.controls.iter().for_each(|control| control.encode_into(&mut controls));
     Some(checkpoint::encode(&read.head, &segments, read.streams.iter(), &controls))
+}
+
+/// Control records, decoded and encoded again.
+#[must_use]
+pub fn controls(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut again = Vec::new();
+    Control::decode_all(bytes).ok()?.iter().for_each(|control| control.encode_into(&mut again));
+    Some(again)
 }
 
 /// An index, decoded and every way of asking it tried; the positions it gave.

@@ -7,13 +7,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use stratalog::ingest::{self, Metadata, MetadataValue, OperationRecord, RecordView, SparseVector};
 use stratalog::storage::{Access, MemoryStorage, Storage};
-use stratalog::{Batch, Log, LogOffset, Options, Record, SeqId, StreamId};
+use stratalog::{Batch, Cursor, Log, LogOffset, Options, ProducerId, Record, SeqId, StreamId, Terms, check};
 
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -25,36 +25,85 @@ const C: StreamId = StreamId::from_u128(0xc3);
 fn expected() -> Vec<Record> {
     let mut operation = Vec::new();
     every_field().encode_into(&mut operation).unwrap();
-    let records: [(StreamId, u64, i64, &[u8]); 8] = [
-        (A, 1, 0, b"first"),
-        (A, 2, 0, b""),
-        (B, 1, 1, &operation),
-        (A, 3, 2, b"third"),
-        (B, 2, 3, b"in doubt"),
-        (B, 3, 3, b"in doubt as well"),
-        (C, 1, 4, b"alpha"),
-        (C, 2, 4, b"be"),
+    // SeqIds 9, 10, 12, 14 and 15 are control records.
+    let records: [(u64, StreamId, u64, i64, &[u8]); 10] = [
+        (1, A, 1, 0, b"first"),
+        (2, A, 2, 0, b""),
+        (3, B, 1, 1, &operation),
+        (4, A, 3, 2, b"third"),
+        (5, B, 2, 3, b"in doubt"),
+        (6, B, 3, 3, b"in doubt as well"),
+        (7, C, 1, 4, b"alpha"),
+        (8, C, 2, 4, b"be"),
+        (11, B, 4, 8, b"of a producer"),
+        (13, A, 4, 10, b"last"),
     ];
-    let record = |(k, (stream, log_offset, unix_micros, payload)): (usize, (_, _, _, &[u8]))| Record {
-        seq_id: SeqId(k as u64 + 1),
+    let record = |(seq_id, stream, log_offset, unix_micros, payload): (_, _, _, _, &[u8])| Record {
+        seq_id: SeqId(seq_id),
         stream,
         log_offset: LogOffset(log_offset),
         unix_micros,
         payload: payload.to_vec().into(),
     };
-    records.into_iter().enumerate().map(record).collect()
+    records.into_iter().map(record).collect()
 }
 
 #[test]
 fn a_log_of_version_1_reads_as_it_was_written() {
     let storage = in_memory(&golden("closed"));
     let read_only = options().open_storage_read_only(Arc::new(storage.clone())).unwrap();
-    assert_eq!(all(&read_only), expected());
+    assert_eq!(all(&read_only), unpurged());
+    assert_known(&read_only);
+    assert!(check::verify(&storage, &mut |_| {}).unwrap().is_clean());
     let log = open(&storage);
     assert!(log.recovery().clean);
-    assert_eq!(all(&log), expected());
+    assert_eq!(all(&log), unpurged());
+    assert_known(&log);
+    // A retry of the producer's batch writes nothing.
+    let again = log.append_on(&by_producer(), B, &Batch::one(b"of a producer")).unwrap();
+    assert_eq!((again.first_seq_id, again.first_log_offset), (SeqId(11), LogOffset(4)));
+    assert_eq!(log.committed(), SeqId(15));
     let operation = log.record_at(B, LogOffset(1)).unwrap().unwrap();
     assert_eq!(RecordView::decode(operation.payload).unwrap().to_record(), every_field());
+}
+
+/// The first builds of version 1 knew no control records: what they wrote reads as it was written.
+#[test]
+fn a_log_from_before_there_were_control_records_still_opens() {
+    for (name, records) in [("closed", 8), ("crashed", 6)] {
+        let storage = in_memory(&read(&PathBuf::from("tests/data/golden/v1-first").join(name)));
+        assert!(check::verify(&storage, &mut |_| {}).unwrap().is_clean());
+        let log = open(&storage);
+        assert_eq!(all(&log), expected()[..records], "{name}");
+        assert!(log.cursors().is_empty() && log.purge_point(A).is_none());
+        log.advance_cursor(A, "reader", SeqId(2)).unwrap();
+        log.purge_passed(A).unwrap();
+        log.close().unwrap();
+        assert_eq!(all(&open(&storage)), expected()[2..records], "{name}");
+        assert!(check::verify(&storage, &mut |_| {}).unwrap().is_clean());
+    }
+}
+
+/// What is left once stream A is purged up to SeqId 2.
+fn unpurged() -> Vec<Record> {
+    expected()[2..].to_vec()
+}
+
+fn by_producer() -> Terms {
+    Terms::new().producer(ProducerId::from_u128(0xd4), 7)
+}
+
+/// Cursors and purges of the golden log.
+fn assert_known(log: &Log) {
+    let at = |stream, name: &str, seq_id, log_offset| Cursor {
+        stream,
+        name: name.to_owned(),
+        seq_id: SeqId(seq_id),
+        log_offset: LogOffset(log_offset),
+    };
+    assert_eq!(log.cursors(), [at(A, "índex", 8, 3), at(C, "reader", 7, 1)]);
+    assert_eq!(log.purge_point(A).unwrap().seq_id, SeqId(2));
+    assert_eq!(log.purge_point(B), None);
 }
 
 #[test]
@@ -157,6 +206,17 @@ fn written_today() -> (Files, Files) {
     append(&log, 6..8);
     log.checkpoint().unwrap();
     log.close().unwrap();
+
+    let log = open(&crashed);
+    log.advance_cursor(A, "índex", SeqId(8)).unwrap();
+    log.advance_cursor(C, "reader", SeqId(7)).unwrap();
+    log.append_on(&by_producer(), B, &Batch::one(b"of a producer")).unwrap();
+    log.purge(A, SeqId(2)).unwrap();
+    append(&log, 9..10);
+    // A cursor that is gone again leaves its control record.
+    log.advance_cursor(C, "none", SeqId(0)).unwrap();
+    log.drop_cursor(C, "none").unwrap();
+    log.close().unwrap();
     (left, files(&crashed))
 }
 
@@ -201,7 +261,11 @@ fn directory(name: &str) -> PathBuf {
 }
 
 fn golden(name: &str) -> Files {
-    let entries = fs::read_dir(directory(name)).unwrap().map(|entry| entry.unwrap().path());
+    read(&directory(name))
+}
+
+fn read(directory: &Path) -> Files {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     entries
         .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap()))
         .collect()

@@ -9,6 +9,17 @@ use stratalog_fuzz::{content, directory, files, history, options};
 /// Operations of `history`: three small batches, a checkpoint, a large one, a crash, one more.
 const HISTORY: [u8; 14] = [0, 9, 1, 30, 0, 2, 5, 0, 4, 20, 7, 0, 2, 6];
 
+/// Small batches, cursors, a batch of a producer; then enough for segments, and purges that free some.
+const CONSUMED: [u8; 46] = [
+    0, 9, 1, 30, 8, 252, 15, 40, 15, 128, 10, 60, 4, 200, 4, 200, 4, 200, 5, 0, 4, 200, 4, 200, 2, 5, 8, 252,
+    14, 0, 12, 1, 13, 128, 7, 0, 4, 200, 8, 252, 14, 0, 11, 2, 0, 7,
+];
+const CONSUMED_SMALL: [u8; 20] = [0, 9, 1, 30, 8, 252, 15, 40, 10, 60, 5, 0, 14, 0, 12, 1, 13, 130, 2, 6];
+
+fn eight(bytes: &[u8], at: usize) -> [u8; 8] {
+    bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default()
+}
+
 fn main() -> std::io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     let put = |target: &str, name: &str, bytes: &[u8]| {
@@ -53,6 +64,37 @@ fn main() -> std::io::Result<()> {
         }
     }
     put("open_directory", "recovered", &tagged(1, &recovered(small)))?;
+
+    let mut controls = Vec::new();
+    for (name, bytes) in files(&history::build(&options(0), &CONSUMED, false).0) {
+        if name.starts_with("checkpoint") {
+            put("frame_decode", "checkpoint_with_controls", &tagged(2, &bytes))?;
+            let behind = bytes.len() - u64::from_le_bytes(eight(&bytes, 96)) as usize;
+            controls = bytes[behind..].to_vec();
+        }
+    }
+    put("frame_decode", "controls", &tagged(4, &controls))?;
+    for (name, crash) in [("consumed_closed", false), ("consumed_crashed", true)] {
+        let storage = without_background_files(&history::build(&options(0), &CONSUMED_SMALL, crash).0);
+        if let Some(squeezed) = directory::squeezed(&storage, 0) {
+            put("open_directory", name, &tagged(0, &squeezed))?;
+        }
+    }
+
+    for (target, name, choice, operations, pieces) in [
+        ("damaged_log", "consumed_crash", 4u8, &CONSUMED[..], &[][..]),
+        ("damaged_log", "consumed_flipped", 0, &CONSUMED, &[[0, 3, 64, 16, 0, 3]]),
+        ("check_log", "consumed_close", 0, &CONSUMED, &[]),
+        ("check_log", "consumed_crash", 4, &CONSUMED, &[]),
+        ("check_log", "consumed_flipped", 0, &CONSUMED, &[[0, 3, 64, 16, 0, 3]]),
+        ("check_log", "consumed_zeros", 1, &CONSUMED, &[[2, 2, 0, 16, 200, 0]]),
+        ("check_log", "segment_removed", 0, &CONSUMED, &[[5, 1, 0, 0, 0, 0]]),
+        ("check_log", "checkpoint_removed", 4, &CONSUMED, &[[5, 254, 0, 0, 0, 0]]),
+        ("check_log", "truncated", 5, &HISTORY, &[[1, 1, 0, 17, 0, 0]]),
+    ] {
+        let count = (operations.len() / 2) as u8;
+        put(target, name, &[&[choice, count][..], operations, &pieces.concat()].concat())?;
+    }
 
     let count = (HISTORY.len() / 2) as u8;
     for (name, choice, pieces) in [

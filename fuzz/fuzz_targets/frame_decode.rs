@@ -1,4 +1,4 @@
-//! Decoders of frame, segment header, index and checkpoint: no input makes them panic, and what
+//! Decoders of frame, segment header, index, checkpoint and control records: no input makes them panic, and what
 //! they accept encodes to what decodes to the same.
 //!
 //! Input: one byte that says what it is and whether its checksums are set right first, then it.
@@ -15,13 +15,13 @@ fuzz_target!(|data: &[u8]| {
     let Some((kind, data)) = data.split_first() else { return };
     let mut bytes = data.to_vec();
     if kind & 0x80 != 0 {
-        match kind & 3 {
+        match kind & 7 {
             0 => drop(fuzzing::reseal_frame(&mut bytes, SALT, POSITION)),
             1 => fuzzing::reseal_file(bytes.get_mut(..128).unwrap_or_default()),
             _ => fuzzing::reseal_file(&mut bytes),
         }
     }
-    match kind & 3 {
+    match kind & 7 {
         0 => {
             if let Some(again) = fuzzing::frame(&bytes, SALT, POSITION) {
                 assert_eq!(again, bytes[..again.len()], "a frame has one encoding");
@@ -37,6 +37,11 @@ fuzz_target!(|data: &[u8]| {
         2 => {
             if let Some(again) = fuzzing::checkpoint(&bytes) {
                 assert_eq!(fuzzing::checkpoint(&again), Some(again));
+            }
+        }
+        4 => {
+            if let Some(again) = fuzzing::controls(&bytes) {
+                assert_eq!(again, bytes, "control records have one encoding");
             }
         }
         _ => drop(fuzzing::index(&bytes)),

@@ -9,11 +9,12 @@
 //! look finds whole was only being written.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::log::registry::Registry;
 use crate::segment::names::{self, Name};
-use crate::storage::Storage;
+use crate::storage::{Storage, StorageFile};
 
 use super::chain::{self, Chain, Content, Link};
 use super::controls::Controls;
@@ -38,6 +39,9 @@ pub(super) fn examine(storage: &dyn Storage, progress: &mut dyn FnMut(Progress))
     let last = Examiner::begin(storage, progress)?.run(false)?;
     Ok(last.unwrap_or_default())
 }
+
+/// A file that may be gone, or can't be opened.
+type Opened = Result<Option<Arc<dyn StorageFile>>>;
 
 /// A writer that purges takes names away as well.
 const ATTEMPTS: usize = 5;
@@ -119,6 +123,14 @@ impl<'a> Examiner<'a> {
     fn each_link(&mut self, links: &[Link], freed: &mut Registry, patient: bool) -> Result<bool> {
         let mut due = 1;
         for (k, link) in links.iter().enumerate() {
+            // Held from here on: its bytes can be read though its name goes.
+            let file = files::open(self.storage, &link.name);
+            if matches!(link.content, Content::Segment(_)) && matches!(file, Ok(None)) {
+                *freed = self.freed_by_now()?;
+            }
+            if freed.is_freed(link.base) {
+                continue;
+            }
             due = self.over_freed(freed, due);
             if link.base > due {
                 if patient && self.appeared(due)? {
@@ -132,16 +144,9 @@ impl<'a> Examiner<'a> {
             } else if link.base < due {
                 self.overlap(due, link);
             }
-            if matches!(link.content, Content::Segment(_)) && self.vanished(&link.name)? {
-                *freed = self.freed_by_now()?;
-                if freed.is_freed(link.base) {
-                    due = self.over_freed(freed, link.base);
-                    continue;
-                }
-            }
             let next_base = links.get(k + 1).map_or(u64::MAX, |next| next.base);
             let next_base = Some(freed.end_of(link.base, next_base)).filter(|next| *next < u64::MAX);
-            match self.link(links, k, next_base)? {
+            match self.link(links, k, next_base, file)? {
                 End::Whole(next) => due = next,
                 End::Short(next) => due = next,
                 End::Log(next) => {
@@ -177,14 +182,6 @@ impl<'a> Examiner<'a> {
         let Some((_, end)) = freed.hole_around(due) else { return due };
         self.found.free(due, end);
         end
-    }
-
-    fn vanished(&self, name: &str) -> Result<bool> {
-        match files::open(self.storage, name) {
-            Ok(file) => Ok(file.is_none()),
-            // It is told of by who reads it.
-            Err(_) => Ok(false),
-        }
     }
 
     /// What a writer at work has freed meanwhile.
@@ -242,7 +239,7 @@ impl<'a> Examiner<'a> {
         self.found.refused.get_or_insert(error);
     }
 
-    fn link(&mut self, links: &[Link], k: usize, next_base: Option<u64>) -> Result<End> {
+    fn link(&mut self, links: &[Link], k: usize, next_base: Option<u64>, file: Opened) -> Result<End> {
         let Some(link) = links.get(k) else { return Ok(End::Whole(1)) };
         let mut end = next_base.unwrap_or(self.found.durable + 1).max(link.base);
         if let (None, Content::Headless(_, None)) = (next_base, &link.content) {
@@ -281,7 +278,7 @@ impl<'a> Examiner<'a> {
         };
         let damaged = matches!(link.content, Content::Headless(..));
         let before = self.progress.done;
-        let walked = match files::open(self.storage, &link.name) {
+        let walked = match file {
             Ok(Some(file)) => self.segment(file.as_ref(), links, k, next_base, header, damaged),
             Ok(None) => Err(Error::io("open", &link.name, std::io::ErrorKind::NotFound.into())),
             Err(error) => Err(error),

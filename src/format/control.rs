@@ -137,7 +137,12 @@ impl Control {
             7 => name_bytes == NOTE_BYTES && (1..=MAX_BATCH_RECORDS as u32).contains(&count),
             _ => return Err(bad(0, "a control record this build knows (1 to 7)")),
         };
-        if !shape_ok || head[1] != 0 || zeros.iter().any(|byte| *byte != 0) {
+        let empty_ok = match head[0] {
+            3 => point == Point::default(),
+            6 => stream == [0; 16],
+            _ => true,
+        };
+        if !shape_ok || !empty_ok || head[1] != 0 || zeros.iter().any(|byte| *byte != 0) {
             return Err(bad(1, "the lengths and zeros of its kind"));
         }
         let text = match std::str::from_utf8(name) {

@@ -133,6 +133,8 @@ mod tests {
             ("RECORD_ENTRY_BYTES", RECORD_ENTRY_BYTES as u64),
             ("MAX_BATCH_RECORDS", MAX_BATCH_RECORDS as u64),
             ("MAX_BODY_BYTES", MAX_BODY_BYTES as u64),
+            ("MAX_CURSOR_NAME_BYTES", control::MAX_CURSOR_NAME_BYTES as u64),
+            ("NOTE_BYTES", control::NOTE_BYTES as u64),
             ("MIN_SEGMENT_BYTES", MIN_SEGMENT_BYTES),
             ("MAX_SEGMENT_BYTES", MAX_SEGMENT_BYTES),
         ];
