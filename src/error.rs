@@ -22,8 +22,27 @@ pub enum Error {
         /// The most that is allowed.
         limit: u64,
     },
+    /// More embeddings were submitted at once than a batch may have. Nothing was written.
+    BatchSize {
+        /// How many were submitted.
+        size: u64,
+        /// The most that may be.
+        limit: u64,
+    },
     /// An option or argument makes no sense. Nothing was written.
     Invalid(String),
+    /// The batch was to be written only if none of certain ids had been written since, and one was.
+    /// Nothing was written. The newest record of that id that stands in the way is named.
+    IdConflict {
+        /// The stream.
+        stream: StreamId,
+        /// The id.
+        id: String,
+        /// Where its record stands in the stream.
+        log_offset: LogOffset,
+        /// Where its record stands in the log.
+        seq_id: SeqId,
+    },
     /// The queue of batches that wait for their commit is full, and the caller asked not to wait.
     QueueFull {
         /// Bytes that wait already.
@@ -217,7 +236,20 @@ impl fmt::Display for Error {
             Error::Limit { what, size, limit } => {
                 write!(f, "{what}: {size} is over the limit of {limit}; nothing was written")
             }
+            // The first sentence is one that callers of Chroma's queue look for.
+            Error::BatchSize { size, limit } => write!(
+                f,
+                "Cannot submit more than {} embeddings at once. Expected at most that many, found {}; \
+                 nothing was written, submit them in several batches",
+                Thousands(*limit),
+                Thousands(*size)
+            ),
             Error::Invalid(why) => f.write_str(why),
+            Error::IdConflict { stream, id, log_offset, seq_id } => write!(
+                f,
+                "expected that nobody wrote the id {id:?} meanwhile, found it at log_offset {log_offset} \
+                 (SeqId {seq_id}) of stream {stream}; nothing was written, read up to there and decide anew"
+            ),
             Error::QueueFull { queued_bytes, limit } => write!(
                 f,
                 "the queue is full: {queued_bytes} bytes wait for their commit, at most {limit} may; \
@@ -293,12 +325,45 @@ impl fmt::Display for Error {
     }
 }
 
+/// A number with a comma before every three digits.
+struct Thousands(u64);
+
+impl fmt::Display for Thousands {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.0.to_string();
+        for (k, digit) in digits.chars().enumerate() {
+            if k > 0 && (digits.len() - k).is_multiple_of(3) {
+                f.write_str(",")?;
+            }
+            write!(f, "{digit}")?;
+        }
+        Ok(())
+    }
+}
+
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Io { source, .. } => Some(source.as_ref()),
             Error::Poisoned(cause) => Some(cause.as_ref()),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_over_the_limit_is_refused_in_the_words_that_callers_look_for() {
+        for (limit, text) in [(999, "999"), (1_000, "1,000"), (41_666, "41,666"), (1_048_576, "1,048,576")] {
+            let error = Error::BatchSize { size: 2_000_001, limit }.to_string();
+            assert!(
+                error.starts_with(&format!("Cannot submit more than {text} embeddings at once.")),
+                "{error}"
+            );
+            assert!(error.contains("found 2,000,001"), "{error}");
         }
     }
 }

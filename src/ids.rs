@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A record's place in the whole log: dense from 1, in commit order, never reused.
+/// A record's place in the whole log: ascending from 1, in commit order, never reused. Dense over all
+/// that the log stores: a cursor's move, a purge and a deletion take one each, and nobody reads those.
 ///
 /// 0 means "before the first record" wherever a bound is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -1,9 +1,10 @@
 //! An embedded, segmented, append-only write-ahead log: the ingest layer of a vector database.
 //!
-//! Producers append batches of records to streams; each record gets a [`SeqId`], dense over the
-//! whole log, and a [`LogOffset`], dense in its stream. A batch is durable when its append
+//! Producers append batches of records to streams; each record gets a [`SeqId`], ascending over
+//! the whole log, and a [`LogOffset`], dense in its stream. A batch is durable when its append
 //! returns, all of it or nothing survives a crash, and readers see it, in order, from the moment
-//! it is committed.
+//! it is committed. A [`Hub`] calls subscribers; cursors remember how far each consumer came; what all
+//! of them have passed can be purged. [`ingest`] is what a vector database needs on top.
 
 mod batch;
 pub mod check;
@@ -24,7 +25,7 @@ pub use batch::Batch;
 pub use error::{Corruption, Error, Result};
 pub use format::{FORMAT_VERSION, MAX_BATCH_RECORDS, MAX_BODY_BYTES, MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES};
 pub use hub::{
-    ConsumeError, Delivery, Hub, HubOptions, Pull, Start, SubscribeOptions, SubscriptionId,
+    ConsumeError, Delivery, GiveUp, Hub, HubOptions, Pull, Start, SubscribeOptions, SubscriptionId,
     SubscriptionState, SubscriptionStatus,
 };
 pub use ids::{LogOffset, ParseStreamIdError, ProducerId, SeqId, StreamId};

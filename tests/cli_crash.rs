@@ -228,13 +228,20 @@ fn a_state_file_that_makes_no_sense_is_an_error_with_a_way_out() {
 }
 
 #[test]
-fn the_demo_kills_recovers_resumes_and_verifies() {
+fn the_demo_kills_recovers_resumes_consumes_purges_and_verifies() {
     let place = Place::new();
     let dir = place.shown("demo");
     let said = run(&format!("demo --dir {dir}")).text();
-    assert!(
-        said.contains("kill -9") && said.contains("1,000 records in, 1,000 in the log, identical"),
-        "{said}"
-    );
+    for expected in [
+        "kill -9  in mid-ingest",
+        "1,000 records in, 1,000 in the log, identical",
+        "kill -9  in the middle",
+        "all 1,000 in the file as `cat` prints them: no gap, none twice",
+        "purge    what the cursor has passed",
+        "no damage",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    assert!(run(&format!("cat --dir {dir}/log")).fine().is_empty());
     run(&format!("demo --dir {dir}")).refused(2);
 }

@@ -10,7 +10,7 @@ mod support;
 use std::sync::Arc;
 
 use faulty::FaultyStorage;
-use stratalog::{Batch, Log, LogOffset, SeqId};
+use stratalog::{Batch, Log, LogOffset, ProducerId, SeqId, Terms};
 use support::{all_of, buffered, open, payload, small, stream};
 
 fn fill(log: &Log, n: u128, count: u64) -> stratalog::Result<SeqId> {
@@ -103,6 +103,26 @@ fn every_storage_call_in_turn_may_fail_while_cursors_move_and_segments_are_freed
         }
     }
     assert!(failures > 100, "{failures}");
+}
+
+#[test]
+fn a_batch_that_could_not_be_written_is_no_first_attempt() {
+    let storage = FaultyStorage::default();
+    let log = small().open_storage(Arc::new(storage.clone())).unwrap();
+    fill(&log, 1, 3).unwrap();
+    let terms = |sequence| Terms::new().producer(ProducerId::from_u128(1), sequence);
+    log.append_on(&terms(1), stream(1), &Batch::one(b"one")).unwrap();
+    for sequence in [1, 2] {
+        storage.fail(faulty::Call::Write, std::io::ErrorKind::StorageFull);
+        let failed = log.append_on(&terms(2), stream(1), &Batch::one(b"two"));
+        assert!(failed.is_err(), "{failed:?}");
+        storage.heal();
+        // What was taken back is as if it had never been tried, what came before it still counts.
+        let again = log.append_on(&terms(sequence), stream(1), &Batch::one(b"again")).unwrap();
+        assert_eq!(again.first_log_offset, LogOffset(3 + sequence));
+        assert_eq!(log.record(again.first_seq_id).unwrap().unwrap().log_offset, again.first_log_offset);
+    }
+    assert_eq!(all_of(&log, stream(1)).len(), 5);
 }
 
 #[test]

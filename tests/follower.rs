@@ -111,3 +111,14 @@ fn damage_to_the_last_header_is_no_silent_end() {
         assert!(opened.is_err_and(|error| error.is_corruption()), "cut to {len}");
     }
 }
+
+#[test]
+fn a_log_that_was_empty_when_it_was_opened_is_followed_from_its_first_record_on() {
+    let storage = MemoryStorage::new();
+    let writer = open(&small().durability(Durability::Buffered), &storage);
+    let follower = small().open_storage_read_only(Arc::new(storage) as Arc<dyn Storage>).unwrap();
+    assert_eq!(all(&follower), []);
+    writer.append(stream(1), &batch(0, 3, 20)).unwrap();
+    assert!(follower.refresh().unwrap());
+    assert_eq!(all(&follower), all(&writer));
+}

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use hub_support::{LONG, from_start, hub, listen, seq_ids, take, until, until_state};
 use stratalog::storage::MemoryStorage;
-use stratalog::{Delivery, Log, SubscribeOptions, SubscriptionState};
+use stratalog::{Delivery, GiveUp, Log, SubscribeOptions, SubscriptionState};
 use support::{batch, buffered, open, stream};
 
 fn log() -> Log {
@@ -79,6 +79,29 @@ fn after_so_many_tries_it_stops_with_its_error_and_its_position() {
     let (_, told) = listen(&hub, stream(1), from_start());
     take(&told, 5);
     assert_eq!(calls.load(Ordering::SeqCst), 4);
+}
+
+#[test]
+fn a_callback_that_gives_up_is_not_called_again() {
+    for delivery in [Delivery::Threaded, Delivery::Inline] {
+        let log = log();
+        let hub = hub(&log);
+        let calls = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&calls);
+        let id = hub
+            .subscribe(stream(1), impatient().max_tries(None).delivery(delivery), move |_| {
+                counted.fetch_add(1, Ordering::SeqCst);
+                Err(GiveUp::new("no use").into())
+            })
+            .unwrap();
+        hub.append(stream(1), &batch(0, 2, 20)).unwrap();
+        until_state(&hub, &id, SubscriptionState::Stopped);
+        let status = hub.status(&id).unwrap();
+        assert_eq!((status.seq_id.0, status.failures), (0, 1));
+        assert_eq!(status.last_error.as_deref(), Some("no use"));
+        hub.append(stream(1), &batch(2, 1, 20)).unwrap();
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ const MAY_NAME: [(&str, &[&str]); 12] = [
     ("segment", &["format", "storage", "batch", "options", "error", "ids"]),
     ("log", &["segment", "format", "storage", "batch", "options", "error", "ids"]),
     ("hub", &["log", "batch", "options", "error", "ids"]),
-    ("ingest", &["hub", "log", "batch", "options", "error", "ids"]),
+    ("ingest", &["hub", "log", "storage", "batch", "options", "error", "ids"]),
     ("check", &["ingest", "log", "segment", "format", "storage", "batch", "options", "error", "ids"]),
     ("fuzzing", &["format"]),
 ];

@@ -3,12 +3,15 @@
 use crate::error::{Error, Result};
 use crate::format::checkpoint::Checkpoint;
 use crate::format::segment_header::SegmentHeader;
+use crate::log::registry::Registry;
 use crate::segment::names::{self, Name};
 use crate::segment::{hex, scan};
 use crate::storage::Storage;
 
 use super::files::{self, Entry};
 use super::finding::{Finding, Severity};
+use super::freed::{self, Readable};
+use super::marks::Mark;
 use super::salvage;
 
 /// One place in the order of segments.
@@ -45,17 +48,17 @@ pub(super) struct Misplaced {
 pub(super) struct Chain {
     pub(super) log_id: [u8; 16],
     pub(super) links: Vec<Link>,
+    /// Which SeqIds were freed, and what was purged before that.
+    pub(super) freed: Registry,
     pub(super) misplaced: Vec<Misplaced>,
     pub(super) findings: Vec<Finding>,
+    /// A segment that should be there was not there, or not any more.
+    pub(super) incomplete: bool,
     /// What a repair must not touch.
     pub(super) refused: Option<Error>,
 }
 
-pub(super) fn build(
-    storage: &dyn Storage,
-    entries: &[Entry],
-    checkpoint: Option<&Checkpoint>,
-) -> Result<Chain> {
+pub(super) fn build(storage: &dyn Storage, entries: &[Entry], marks: &[Mark]) -> Result<Chain> {
     let mut chain = Chain::default();
     let mut headers = Vec::new();
     for entry in entries {
@@ -66,11 +69,16 @@ pub(super) fn build(
         }
         match files::open(storage, &entry.name) {
             Ok(Some(file)) => headers.push((base, scan::read_header(file.as_ref(), &entry.name))),
-            Ok(None) => {}
+            Ok(None) => chain.incomplete = true,
             Err(error) => headers.push((base, Err(error))),
         }
     }
-    chain.log_id = log_id(&headers, checkpoint);
+    let by_age = || marks.iter().map(|mark| &mark.checkpoint).max_by_key(|read| read.head.generation);
+    chain.log_id = log_id(&headers, by_age());
+    let own = marks.iter().filter(|mark| mark.checkpoint.head.log_id == chain.log_id);
+    let checkpoint = own.map(|mark| &mark.checkpoint).max_by_key(|read| read.head.generation);
+    let readable = readable(storage, &headers, chain.log_id)?;
+    chain.freed = freed::find(storage, &readable, checkpoint)?;
     for (base, header) in headers {
         chain.place(storage, base, header)?;
     }
@@ -83,7 +91,8 @@ pub(super) fn build(
     }
     let listed = checkpoint.iter().flat_map(|checkpoint| checkpoint.segments());
     for base in listed {
-        if !chain.holds(base) {
+        if !chain.holds(base) && !chain.freed.is_freed(base) {
+            chain.incomplete = true;
             let expected = "this segment, which the checkpoint names";
             let finding = Finding::new(Severity::Damage, &names::segment(base), expected, "no such file");
             chain.findings.push(finding);
@@ -92,6 +101,29 @@ pub(super) fn build(
     }
     chain.links.sort_unstable_by_key(|link| link.base);
     Ok(chain)
+}
+
+/// The segments of this log whose frames can be read, in the order of their bases.
+fn readable(
+    storage: &dyn Storage,
+    headers: &[(u64, Result<SegmentHeader>)],
+    log_id: [u8; 16],
+) -> Result<Vec<Readable>> {
+    let mut readable = Vec::new();
+    for (base, header) in headers {
+        let name = names::segment(*base);
+        let header = match header {
+            Ok(header) => Some(*header).filter(|header| header.log_id == log_id),
+            Err(Error::Corrupt(_)) => match files::open(storage, &name)? {
+                Some(file) => salvage::header(file.as_ref(), &name, log_id, *base)?,
+                None => None,
+            },
+            Err(_) => None,
+        };
+        readable.extend(header.map(|header| Readable { name, header }));
+    }
+    readable.sort_unstable_by_key(|segment| segment.header.base);
+    Ok(readable)
 }
 
 /// The log that most of its files belong to.
@@ -124,12 +156,19 @@ impl Chain {
 
     fn place(&mut self, storage: &dyn Storage, base: u64, header: Result<SegmentHeader>) -> Result<()> {
         let name = names::segment(base);
+        let freed = self.freed.is_freed(base);
         match header {
+            Ok(header) if freed && header.log_id == self.log_id && header.base == base => {
+                self.still_there(&name)
+            }
+            Err(Error::Corrupt(_)) if freed => self.still_there(&name),
             Ok(header) if header.log_id != self.log_id => {
                 let expected = format!("a segment of log {}", hex(&self.log_id));
                 let found = format!("one of log {}; was the file copied here?", hex(&header.log_id));
                 self.stray(Finding::new(Severity::Damage, &name, expected, found).at(16), base, None);
-                self.link(base, Content::Absent);
+                if !freed {
+                    self.link(base, Content::Absent);
+                }
             }
             Ok(header) if header.base != base => {
                 let expected = format!("base SeqId {base}, as the file is named");
@@ -154,6 +193,13 @@ impl Chain {
             }
         }
         Ok(())
+    }
+
+    /// A crash came between the record that a segment is freed and the removal of its file.
+    fn still_there(&mut self, name: &str) {
+        let found = "a segment that was freed: everything in it is purged";
+        let finding = Finding::new(Severity::Note, name, "no such file", found);
+        self.findings.push(finding.remedy("opening the log for writing removes it"));
     }
 
     fn stray(&mut self, finding: Finding, base: u64, belongs: Option<u64>) {

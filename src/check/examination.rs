@@ -7,6 +7,7 @@ use crate::format::checkpoint::{Checkpoint, StreamState};
 use crate::format::segment_header::SegmentHeader;
 
 use super::chain::Chain;
+use super::controls::Controls;
 use super::finding::{Finding, Severity};
 use super::marks::Mark;
 use super::numbers::Numbers;
@@ -48,6 +49,7 @@ pub(super) struct Counts {
     pub(super) segments: u64,
     pub(super) frames: u64,
     pub(super) records: u64,
+    pub(super) controls: u64,
 }
 
 #[derive(Debug, Default)]
@@ -66,6 +68,7 @@ pub(super) struct Examination {
     pub(super) orphans: Vec<u64>,
     pub(super) doubts: VecDeque<Doubt>,
     pub(super) numbers: Numbers,
+    pub(super) controls: Controls,
     pub(super) marks: Vec<Mark>,
     pub(super) bad_checkpoints: Vec<String>,
     pub(super) bad_indexes: Vec<u64>,
@@ -79,12 +82,37 @@ impl Examination {
         self.marks.iter().map(|mark| &mark.checkpoint).max_by_key(|checkpoint| checkpoint.head.generation)
     }
 
-    /// Where each stream stands after everything.
-    pub(super) fn settled_streams(&mut self) -> Vec<([u8; 16], StreamState)> {
+    /// The newest one whose content agrees with the log.
+    pub(super) fn newest_good(&self) -> Option<&Checkpoint> {
         let good = self.marks.iter().filter(|mark| !self.bad_checkpoints.contains(&mark.name));
-        let newest = good.map(|mark| &mark.checkpoint).max_by_key(|checkpoint| checkpoint.head.generation);
+        good.map(|mark| &mark.checkpoint).max_by_key(|checkpoint| checkpoint.head.generation)
+    }
+
+    /// Where each stream stands after everything; and whether SeqIds are lost of which nobody knows
+    /// that they were records of streams.
+    pub(super) fn settled_streams(&mut self) -> (Vec<([u8; 16], StreamState)>, bool) {
+        let newest = self.newest_good();
         let table = newest.map(|newest| newest.streams.clone()).unwrap_or_default();
-        std::mem::take(&mut self.numbers).settle(&table)
+        let from = newest.map_or(1, |newest| newest.head.next_seq);
+        std::mem::take(&mut self.numbers).settle(&table, from)
+    }
+
+    /// SeqIds `first..end` are lost, and nobody knows what they were.
+    pub(super) fn lose(&mut self, first: u64, end: u64) {
+        if first < end {
+            self.numbers.lose(first, end);
+            self.controls.lose(end);
+        }
+    }
+
+    /// SeqIds `first..end` were freed. Whatever they were, a checkpoint knows it; without one it is lost.
+    pub(super) fn free(&mut self, first: u64, end: u64) {
+        if self.newest().is_some() {
+            self.numbers.free(first, end);
+        } else {
+            self.lose(first, end);
+        }
+        self.controls.free(first, end);
     }
 
     pub(super) fn worst(&self) -> Option<Severity> {

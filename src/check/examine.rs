@@ -11,10 +11,12 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::error::{Error, Result};
+use crate::log::registry::Registry;
 use crate::segment::names::{self, Name};
 use crate::storage::Storage;
 
-use super::chain::{self, Content, Link};
+use super::chain::{self, Chain, Content, Link};
+use super::controls::Controls;
 use super::examination::{Examination, State};
 use super::files::{self, Entry};
 use super::finding::{Finding, Progress, Severity};
@@ -28,7 +30,7 @@ use super::marks;
 /// `NotALog`, and the system's where the directory itself can't be read.
 pub(super) fn examine(storage: &dyn Storage, progress: &mut dyn FnMut(Progress)) -> Result<Examination> {
     // A writer at work may begin a segment while the names are listed: then look again.
-    for _ in 0..3 {
+    for _ in 0..ATTEMPTS {
         if let Some(examination) = Examiner::begin(storage, progress)?.run(true)? {
             return Ok(examination);
         }
@@ -36,6 +38,9 @@ pub(super) fn examine(storage: &dyn Storage, progress: &mut dyn FnMut(Progress))
     let last = Examiner::begin(storage, progress)?.run(false)?;
     Ok(last.unwrap_or_default())
 }
+
+/// A writer that purges takes names away as well.
+const ATTEMPTS: usize = 5;
 
 pub(super) struct Examiner<'a> {
     pub(super) storage: &'a dyn Storage,
@@ -70,21 +75,27 @@ impl<'a> Examiner<'a> {
     /// `None` if the names changed under it and another attempt may do better.
     fn run(mut self, patient: bool) -> Result<Option<Examination>> {
         (self.report)(self.progress);
-        let mut chain = chain::build(self.storage, &self.entries, self.found.newest())?;
+        let mut chain = chain::build(self.storage, &self.entries, &self.found.marks)?;
+        if patient && chain.incomplete {
+            return Ok(None);
+        }
         self.found.findings.append(&mut chain.findings);
         if let Some(error) = chain.refused.take() {
             self.found.refused.get_or_insert(error);
         }
         self.found.chain.log_id = chain.log_id;
         self.foreign_checkpoints(&chain);
-        let checkpoints = self.found.marks.iter().map(|mark| mark.checkpoint.head.next_seq.saturating_sub(1));
+        self.impossible_checkpoints();
+        let checkpoints = self.found.marks.iter().map(|mark| mark.checkpoint.durable());
         let headers = chain.links.iter().filter_map(|link| match &link.content {
             Content::Segment(header) | Content::Headless(_, Some(header)) => Some(header.durable_upto),
             _ => None,
         });
         self.found.durable = checkpoints.chain(headers).max().unwrap_or(0);
         self.found.last_micros = self.found.newest().map_or(0, |newest| newest.head.last_micros);
-        let finished = self.links(&chain.links, patient)?;
+        self.found.controls = Controls::new(self.found.newest());
+        self.found.numbers.know_purged(chain.freed.all_purged());
+        let finished = self.links(&mut chain, patient)?;
         if !finished {
             return Ok(None);
         }
@@ -98,19 +109,38 @@ impl<'a> Examiner<'a> {
     }
 
     /// Walks all segments; false to begin again.
-    fn links(&mut self, links: &[Link], patient: bool) -> Result<bool> {
-        let first = self.found.newest().and_then(|newest| newest.segments().next()).unwrap_or(1);
-        let mut due = first;
+    fn links(&mut self, chain: &mut Chain, patient: bool) -> Result<bool> {
+        let links = std::mem::take(&mut chain.links);
+        let finished = self.each_link(&links, &mut chain.freed, patient);
+        chain.links = links;
+        finished
+    }
+
+    fn each_link(&mut self, links: &[Link], freed: &mut Registry, patient: bool) -> Result<bool> {
+        let mut due = 1;
         for (k, link) in links.iter().enumerate() {
+            due = self.over_freed(freed, due);
             if link.base > due {
                 if patient && self.appeared(due)? {
                     return Ok(false);
                 }
-                self.missing(due, link);
+                while due < link.base {
+                    let end = freed.end_of(due, link.base);
+                    self.missing(due, end, link);
+                    due = self.over_freed(freed, end);
+                }
             } else if link.base < due {
                 self.overlap(due, link);
             }
-            let next_base = links.get(k + 1).map(|next| next.base);
+            if matches!(link.content, Content::Segment(_)) && self.vanished(&link.name)? {
+                *freed = self.freed_by_now()?;
+                if freed.is_freed(link.base) {
+                    due = self.over_freed(freed, link.base);
+                    continue;
+                }
+            }
+            let next_base = links.get(k + 1).map_or(u64::MAX, |next| next.base);
+            let next_base = Some(freed.end_of(link.base, next_base)).filter(|next| *next < u64::MAX);
             match self.link(links, k, next_base)? {
                 End::Whole(next) => due = next,
                 End::Short(next) => due = next,
@@ -132,11 +162,39 @@ impl<'a> Examiner<'a> {
                 }
             }
         }
+        if self.found.orphans.is_empty() {
+            due = self.over_freed(freed, due);
+        }
         self.found.end = due.max(self.found.durable + 1);
         if due < self.found.end && self.found.refused.is_none() && self.found.orphans.is_empty() {
             self.no_last_segment(due);
         }
         Ok(true)
+    }
+
+    /// Where it goes on if `due` was freed.
+    fn over_freed(&mut self, freed: &Registry, due: u64) -> u64 {
+        let Some((_, end)) = freed.hole_around(due) else { return due };
+        self.found.free(due, end);
+        end
+    }
+
+    fn vanished(&self, name: &str) -> Result<bool> {
+        match files::open(self.storage, name) {
+            Ok(file) => Ok(file.is_none()),
+            // It is told of by who reads it.
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// What a writer at work has freed meanwhile.
+    fn freed_by_now(&mut self) -> Result<Registry> {
+        let entries = files::list(self.storage)?;
+        let mut look = Examination::default();
+        marks::load(self.storage, &entries, &mut look)?;
+        let freed = chain::build(self.storage, &entries, &look.marks)?.freed;
+        self.found.numbers.know_purged(freed.all_purged());
+        Ok(freed)
     }
 
     /// Whether a segment that begins at `due` is there by now.
@@ -145,7 +203,7 @@ impl<'a> Examiner<'a> {
     }
 
     /// No segment begins where the one before `next` ends.
-    fn missing(&mut self, due: u64, next: &Link) {
+    fn missing(&mut self, due: u64, end: u64, next: &Link) {
         let found = format!("no such file, or a segment before it cut short; the next one is {}", next.name);
         let finding = Finding::new(
             Severity::Damage,
@@ -153,7 +211,7 @@ impl<'a> Examiner<'a> {
             format!("a segment from SeqId {due} on"),
             found,
         );
-        self.absent(due, next.base, finding);
+        self.absent(due, end, finding);
     }
 
     fn no_last_segment(&mut self, due: u64) {
@@ -165,7 +223,7 @@ impl<'a> Examiner<'a> {
 
     fn absent(&mut self, base: u64, end: u64, finding: Finding) {
         self.found.findings.push(finding.hits(base, end));
-        self.found.numbers.lose(base, end);
+        self.found.lose(base, end);
         self.found.states.push(State { base, end, header: None, present: false, damaged: true });
     }
 
@@ -197,7 +255,7 @@ impl<'a> Examiner<'a> {
                 let finding = Finding::error(Severity::Damage, &link.name, error).hits(link.base, end);
                 let Some(header) = header else {
                     self.found.findings.push(finding);
-                    self.found.numbers.lose(link.base, end);
+                    self.found.lose(link.base, end);
                     let state = State { base: link.base, end, header: None, present: true, damaged: true };
                     self.found.states.push(state);
                     return Ok(End::Whole(end));
@@ -211,13 +269,13 @@ impl<'a> Examiner<'a> {
                 if let Some(told) = self.found.findings.iter_mut().find(|finding| finding.file == link.name) {
                     *told = told.clone().hits(link.base, end);
                 }
-                self.found.numbers.lose(link.base, end);
+                self.found.lose(link.base, end);
                 let state = State { base: link.base, end, header: None, present: false, damaged: true };
                 self.found.states.push(state);
                 return Ok(End::Whole(end));
             }
             Content::Unknown => {
-                self.found.numbers.lose(link.base, end);
+                self.found.lose(link.base, end);
                 return Ok(End::Whole(end));
             }
         };

@@ -1,6 +1,7 @@
 //! Walking the frames of one segment.
 
 use crate::error::{Error, Result};
+use crate::format::control::{Control, NOTE_BYTES, Note, Produced};
 use crate::format::frame::Kind;
 use crate::format::segment_header::SegmentHeader;
 use crate::format::{ALIGNMENT, DATA_START, Invalid, SEGMENT_HEADER_BYTES};
@@ -14,7 +15,7 @@ use super::examine::Examiner;
 use super::files;
 use super::finding::{Finding, Progress, REPAIR_KEEPS_ALL, Severity};
 use super::indexes::Due;
-use super::walk::{Seen, Walk};
+use super::walk::{self, Seen, Walk};
 
 /// How the walk through a segment ended.
 pub(super) enum End {
@@ -25,6 +26,9 @@ pub(super) enum End {
     /// The log ends here.
     Log(u64),
 }
+
+const NOTE_LOST: &str = "run a repair; no record is lost by it, but nobody knows any more who appended this batch, \
+                         so a retry of it would be appended again";
 
 enum Verdict {
     /// A writer has finished the frame meanwhile.
@@ -139,7 +143,7 @@ impl Examiner<'_> {
             self.tell(at);
             let (seen, invalid) = match at.look()? {
                 Ok(seen) if seen.bad.is_empty() => {
-                    self.take(at, &seen);
+                    self.take(at, &seen)?;
                     continue;
                 }
                 Ok(seen) => {
@@ -163,7 +167,7 @@ impl Examiner<'_> {
                     return Ok(End::Log(at.due));
                 }
                 Verdict::Damage => match seen {
-                    Some(seen) => self.bad_records(at, &seen),
+                    Some(seen) => self.bad_records(at, &seen)?,
                     None if written == 0 && at.next_base.is_some() => return Ok(End::Short(at.due)),
                     None => {
                         if self.resync(at, &invalid)? {
@@ -235,15 +239,26 @@ impl Examiner<'_> {
         Ok(false)
     }
 
-    fn take(&mut self, at: &mut At<'_>, seen: &Seen) {
+    fn take(&mut self, at: &mut At<'_>, seen: &Seen) -> Result<()> {
         let header = &seen.header;
         if header.first_seq > at.due {
-            self.found.numbers.lose(at.due, header.first_seq);
+            self.found.lose(at.due, header.first_seq);
             at.gaps.push((at.due, header.first_seq));
         }
-        if header.kind == Kind::Batch {
-            self.number(at.name, seen);
-            self.found.counts.records += u64::from(header.count) - seen.bad.len() as u64;
+        let bad = seen.bad.iter().filter(|bad| bad.number < header.count).count() as u64;
+        match header.kind {
+            Kind::Batch => {
+                self.number(at.name, seen);
+                self.note(at, seen)?;
+                self.found.counts.records += u64::from(header.count) - bad;
+            }
+            Kind::Control => {
+                self.controls(at, seen)?;
+                self.found.counts.controls += u64::from(header.count) - bad;
+            }
+            Kind::Witness => {}
+        }
+        if header.kind != Kind::Witness {
             self.found.doubts.push_back(Doubt {
                 base: at.header.base,
                 position: seen.position,
@@ -266,12 +281,63 @@ impl Examiner<'_> {
             at.data_end = at.walk.position;
         }
         at.due = header.next_seq();
+        Ok(())
+    }
+
+    /// Who appended a batch, if it says that.
+    fn note(&mut self, at: &mut At<'_>, seen: &Seen) -> Result<()> {
+        let header = &seen.header;
+        if !header.note || seen.bad.iter().any(|bad| bad.number == header.count) {
+            return Ok(());
+        }
+        let content = at.walk.content(seen)?;
+        let note = content.len().checked_sub(NOTE_BYTES).and_then(|at| Note::decode(content.get(at..)?));
+        let produced = note.map(|note| Produced {
+            note,
+            stream: header.stream,
+            first_seq: header.first_seq,
+            first_log_offset: header.first_log_offset,
+            count: header.count,
+        });
+        produced.into_iter().for_each(|produced| self.found.controls.produced(produced));
+        Ok(())
+    }
+
+    fn controls(&mut self, at: &mut At<'_>, seen: &Seen) -> Result<()> {
+        let header = &seen.header;
+        let content = at.walk.content(seen)?;
+        for (number, record) in (0..).zip(walk::records(header, content)) {
+            let seq = header.first_seq + u64::from(number);
+            if seen.bad.iter().any(|bad| bad.number == number) {
+                self.found.controls.lose_about(seq, &header.stream);
+                continue;
+            }
+            match Control::decode_one(record.bytes) {
+                Ok(control) => self.found.controls.take(seq, &control),
+                Err(invalid) => {
+                    let position = seen.position + record.at;
+                    let remedy =
+                        "it is whole, so it is no damage: use the build that wrote it, or a newer one";
+                    let finding = Finding::invalid(Severity::Damage, at.name, position, &invalid);
+                    self.found.findings.push(finding.hits(seq, seq + 1).remedy(remedy));
+                    self.found.refused.get_or_insert(invalid.in_file(at.name, position));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn number(&mut self, name: &str, seen: &Seen) {
         let header = &seen.header;
-        if let Err(due) = self.found.numbers.take(header) {
-            let stream = crate::StreamId::from_bytes(header.stream);
+        let stream = crate::StreamId::from_bytes(header.stream);
+        let taken = self.found.numbers.take(header);
+        if taken == Ok(true) {
+            let before =
+                format!("the records of stream {stream} before log_offset {}", header.first_log_offset);
+            let found = "a freed segment, and a purge point before them: they were lost earlier";
+            self.found.findings.push(Finding::new(Severity::Note, name, before, found).at(seen.position));
+        }
+        if let Err(due) = taken {
             let finding = Finding::new(
                 Severity::Damage,
                 name,
@@ -293,15 +359,18 @@ impl Examiner<'_> {
     }
 
     /// The frame stands, some of its records don't.
-    fn bad_records(&mut self, at: &mut At<'_>, seen: &Seen) {
+    fn bad_records(&mut self, at: &mut At<'_>, seen: &Seen) -> Result<()> {
         for run in seen.bad.chunk_by(|a, b| a.number + 1 == b.number) {
             let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
-            let seq = |number: u32| seen.header.first_seq + u64::from(number);
+            // What stands behind the records, who appended them, has no SeqId.
+            let count = seen.header.count;
+            let seq = |number: u32| seen.header.first_seq + u64::from(number.min(count));
             let finding = Finding::invalid(Severity::Damage, at.name, seen.position, &first.invalid);
-            self.found.findings.push(finding.hits(seq(first.number), seq(last.number) + 1));
+            let finding = finding.hits(seq(first.number), seq(last.number.saturating_add(1)));
+            self.found.findings.push(if first.number < count { finding } else { finding.remedy(NOTE_LOST) });
         }
         at.damaged = true;
-        self.take(at, seen);
+        self.take(at, seen)
     }
 
     /// Goes on at the next good frame; true if the segment has none.
@@ -319,7 +388,7 @@ impl Examiner<'_> {
         };
         let finding = Finding::invalid(Severity::Damage, at.name, position, invalid).hits(due, seq);
         self.found.findings.push(if due == seq { finding.remedy(REPAIR_KEEPS_ALL) } else { finding });
-        self.found.numbers.lose(due, seq);
+        self.found.lose(due, seq);
         (at.walk.position, at.due) = (to, seq);
         Ok(next.is_none())
     }

@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 
+use super::control_facts::{ControlFacts, NoteFacts};
 use super::files;
-use super::walk::{Seen, Walk};
+use super::walk::{BadRecord, Seen, Walk, records};
 use crate::error::{Error, Result};
 use crate::format::checkpoint::Checkpoint;
+use crate::format::control::{Control, NOTE_BYTES, Note};
 use crate::format::frame::{self, Kind};
 use crate::format::index::Index;
 use crate::format::{
@@ -56,6 +58,8 @@ pub enum Inspected {
     },
     /// The header of a checkpoint.
     Checkpoint(CheckpointFacts),
+    /// A cursor, a purge, freed SeqIds or a producer's last batch in a checkpoint.
+    CheckpointControl(ControlFacts),
     /// A segment that a checkpoint names, by its first SeqId.
     CheckpointSegment(SeqId),
     /// One stream in a checkpoint.
@@ -129,15 +133,21 @@ pub struct FrameFacts {
     pub unix_micros: i64,
     /// Bytes of each record.
     pub record_bytes: Vec<u32>,
+    /// Who appended a batch, if it says that and that is as it was written.
+    pub note: Option<NoteFacts>,
+    /// Control records that are as they were written.
+    pub controls: Vec<(SeqId, ControlFacts)>,
     /// Records that are not as they were written.
     pub damaged: Vec<DamagedRecord>,
+    /// Damage to what says who appended a batch.
+    pub damaged_note: Option<DamagedRecord>,
 }
 
 /// A record that is not as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DamagedRecord {
-    /// Which of the frame's records, from 0.
+    /// Which of the frame's records, from 0; of what stands behind them, how many they are.
     pub number: u32,
     /// Where it begins.
     pub position: u64,
@@ -185,6 +195,8 @@ pub struct CheckpointFacts {
     pub clean: bool,
     /// How many streams it lists.
     pub streams: u64,
+    /// How many cursors, purges, freed ranges of SeqIds and producers it lists.
+    pub controls: u64,
 }
 
 /// One stream in a checkpoint.
@@ -293,15 +305,34 @@ fn frame_facts(walk: &mut Walk<'_>, seen: Seen) -> Result<FrameFacts> {
     let header = seen.header;
     let content = walk.content(&seen)?;
     let table = content.get(FRAME_HEADER_BYTES..header.head_bytes()).unwrap_or_default();
-    let record_bytes = frame::entries(table).map(|entry| entry.len).collect();
+    let record_bytes = frame::entries(table).take(header.count as usize).map(|entry| entry.len).collect();
+    let is_bad = |number: u32| seen.bad.iter().any(|bad| bad.number == number);
+    let note = content.len().checked_sub(NOTE_BYTES).and_then(|at| Note::decode(content.get(at..)?));
+    let note = note.filter(|_| header.note && !is_bad(header.count)).map(|note| NoteFacts::of(&note));
+    let (mut controls, mut unknown) = (Vec::new(), Vec::new());
+    if header.kind == Kind::Control {
+        for (number, record) in (0..).zip(records(&header, content)).filter(|(number, _)| !is_bad(*number)) {
+            match Control::decode_one(record.bytes) {
+                Ok(control) => {
+                    let seq_id = SeqId(header.first_seq + u64::from(number));
+                    controls.push((seq_id, ControlFacts::of(&control)));
+                }
+                Err(invalid) => {
+                    let invalid = Invalid { at: record.at + invalid.at, ..invalid };
+                    unknown.push(BadRecord { number, invalid });
+                }
+            }
+        }
+    }
     walk.pass(&seen);
     let position = seen.position;
-    let damaged = seen.bad.into_iter().map(|bad| DamagedRecord {
+    let damaged = seen.bad.into_iter().chain(unknown).map(|bad| DamagedRecord {
         number: bad.number,
         position: position + bad.invalid.at,
         expected: bad.invalid.expected,
         found: bad.invalid.found,
     });
+    let (damaged, behind): (Vec<_>, Vec<_>) = damaged.partition(|bad| bad.number < header.count);
     Ok(FrameFacts {
         position,
         bytes: header.frame_bytes(),
@@ -317,7 +348,10 @@ fn frame_facts(walk: &mut Walk<'_>, seen: Seen) -> Result<FrameFacts> {
         committed_when_written: header.committed_when_written,
         unix_micros: header.unix_micros,
         record_bytes,
-        damaged: damaged.collect(),
+        note,
+        controls,
+        damaged,
+        damaged_note: behind.into_iter().next(),
     })
 }
 
@@ -359,6 +393,7 @@ fn checkpoint(bytes: &Bytes, name: &str, visitor: &mut dyn FnMut(Inspected) -> R
         unix_micros: head.last_micros,
         clean: head.clean,
         streams: checkpoint.streams.len() as u64,
+        controls: checkpoint.controls.len() as u64,
     }))?;
     for base in checkpoint.segments() {
         visitor(Inspected::CheckpointSegment(SeqId(base)))?;
@@ -370,6 +405,9 @@ fn checkpoint(bytes: &Bytes, name: &str, visitor: &mut dyn FnMut(Inspected) -> R
             first_seq_id: SeqId(state.first_seq),
             last_seq_id: SeqId(state.last_seq),
         }))?;
+    }
+    for control in &checkpoint.controls {
+        visitor(Inspected::CheckpointControl(ControlFacts::of(control)))?;
     }
     Ok(())
 }

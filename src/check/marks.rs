@@ -7,6 +7,7 @@ use crate::segment::names::Name;
 use crate::storage::Storage;
 
 use super::chain::Chain;
+use super::controls;
 use super::examination::Examination;
 use super::examine::Examiner;
 use super::files::{self, Entry};
@@ -71,6 +72,18 @@ impl Examiner<'_> {
         }
     }
 
+    /// What is never true of a checkpoint, wherever it was taken.
+    pub(super) fn impossible_checkpoints(&mut self) {
+        let wrong = |mark: &Mark| {
+            let (expected, found) = controls::purge_beyond_cursor(&mark.checkpoint)?;
+            Some((mark.name.clone(), expected, found))
+        };
+        let wrong: Vec<_> = self.found.marks.iter().filter_map(wrong).collect();
+        for (name, expected, found) in wrong {
+            self.wrong_checkpoint(&name, expected, found);
+        }
+    }
+
     /// Compares checkpoints that were taken at this place with what was read up to it.
     pub(super) fn pass_marks(&mut self, at: &At<'_>) {
         let (base, position) = (at.header.base, at.walk.position);
@@ -122,6 +135,8 @@ impl Examiner<'_> {
         self.found
             .findings
             .push(Finding::new(Severity::Damage, name, expected, found).remedy(REPAIR_KEEPS_ALL));
-        self.found.bad_checkpoints.push(name.to_owned());
+        if !self.found.bad_checkpoints.iter().any(|bad| bad == name) {
+            self.found.bad_checkpoints.push(name.to_owned());
+        }
     }
 }

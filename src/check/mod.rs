@@ -10,11 +10,14 @@
 //! `docs/design.md`.
 
 mod chain;
+mod control_facts;
+mod controls;
 mod examination;
 mod examine;
 mod files;
 mod finding;
 mod frames;
+mod freed;
 mod indexes;
 mod inspect;
 mod marks;
@@ -27,6 +30,7 @@ mod verify;
 mod walk;
 mod workshop;
 
+pub use control_facts::{ControlFacts, NoteFacts};
 pub use finding::{Finding, Progress, Severity};
 pub use inspect::{
     CheckpointFacts, CheckpointStream, DamagedRecord, FrameFacts, FrameKind, IndexFacts, Inspected,

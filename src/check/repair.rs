@@ -129,7 +129,7 @@ impl Run<'_> {
         if let Some(error) = self.found.refused.take() {
             return Err(error);
         }
-        let damaged = self.found.states.iter().any(|state| state.damaged);
+        let damaged = self.found.states.iter().any(|state| state.damaged) || self.only_checkpoints_know();
         let moved = self.right_names()?;
         if damaged {
             let settled = self.settle_end()?;
@@ -150,6 +150,12 @@ impl Run<'_> {
             self.workshop().sync_directory()?;
         }
         Ok(true)
+    }
+
+    /// What the frames don't tell any more stands in checkpoints alone, and those are of no use as
+    /// they are: new ones are written from what is good of them.
+    fn only_checkpoints_know(&self) -> bool {
+        self.found.newest_good().is_none() && self.found.controls.any_freed()
     }
 
     pub(super) fn workshop(&self) -> Workshop<'_> {
@@ -229,7 +235,9 @@ impl Run<'_> {
         bases.sort_unstable();
         bases.dedup();
         let generation = self.found.newest().map_or(0, |newest| newest.head.generation);
-        let streams = self.found.settled_streams();
+        let (streams, lost) = self.found.settled_streams();
+        let changes = self.found.controls.settle(lost, end);
+        let controls = self.found.controls.encode();
         let head = CheckpointHead {
             log_id: self.found.chain.log_id,
             generation,
@@ -241,14 +249,16 @@ impl Run<'_> {
         };
         for generation in [generation + 1, generation + 2] {
             let name = names::CHECKPOINTS.get((generation % 2) as usize).copied().unwrap_or_default();
-            if !self.act(name, "written anew, with where each stream stands") {
+            let what = "written anew, with where each stream stands, and cursors, purges and producers";
+            let all = std::iter::once(what).chain(changes.iter().map(String::as_str));
+            if !self.act(name, all.collect::<Vec<_>>().join("; ")) {
                 continue;
             }
             let bytes = checkpoint::encode(
                 &CheckpointHead { generation, ..head },
                 &bases,
                 streams.iter().copied(),
-                &[],
+                &controls,
             );
             self.workshop().write(name, &bytes)?;
         }
@@ -292,11 +302,8 @@ impl Run<'_> {
 
     fn make_index(&self, state: &State) -> Result<()> {
         self.workshop().remove(&names::index(state.base))?;
-        let home = Arc::new(Home {
-            storage: Arc::clone(self.storage),
-            log_id: self.found.chain.log_id,
-            read_mode: ReadMode::Positioned,
-        });
+        let log_id = Some(self.found.chain.log_id);
+        let home = Home::new(Arc::clone(self.storage), log_id, ReadMode::Positioned);
         Segment::sealed(&home, state.base, state.end).store_index()
     }
 

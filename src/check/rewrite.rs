@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::format::control::NOTE_BYTES;
 use crate::format::frame::{self, FrameHeader, Kind, RecordEntry};
 use crate::format::segment_header::SegmentHeader;
 use crate::format::{DATA_START, FRAME_HEADER_BYTES};
@@ -58,30 +59,45 @@ impl<'a> SegmentWriter<'a> {
     /// its own. A batch is whole or absent after a crash; damage is no crash, and costs no record
     /// but those that it hit.
     pub(super) fn keep(&mut self, seen: &Seen, content: &[u8]) -> Result<u64> {
-        let (head, mut body) = content.split_at(seen.header.head_bytes().min(content.len()));
-        let entries: Vec<RecordEntry> =
+        let header = &seen.header;
+        let (head, mut body) = content.split_at(header.head_bytes().min(content.len()));
+        let mut entries: Vec<RecordEntry> =
             frame::entries(head.get(FRAME_HEADER_BYTES..).unwrap_or_default()).collect();
         if seen.bad.is_empty() {
-            self.frame(&seen.header, &entries, body)?;
-            return Ok(u64::from(seen.header.count));
+            self.frame(header, &entries, body)?;
+            return Ok(u64::from(header.count));
         }
         let bad = |k: usize| seen.bad.binary_search_by_key(&k, |bad| bad.number as usize).is_ok();
+        let count = header.count as usize;
+        // Who appended the batch is said by the last of its parts.
+        let note = header.note.then(|| entries.pop()).flatten().filter(|_| !bad(count));
+        let note_bytes = content.get(content.len().saturating_sub(NOTE_BYTES)..).unwrap_or_default();
+        let last_good = (0..count).rev().find(|k| !bad(*k));
         let (mut first, mut kept) = (0, 0);
-        let numbers: Vec<usize> = (0..entries.len()).collect();
+        let numbers: Vec<usize> = (0..count).collect();
         for run in numbers.chunk_by(|a, b| bad(*a) == bad(*b)) {
-            let table = entries.get(first..first + run.len()).unwrap_or_default();
+            let mut table = entries.get(first..first + run.len()).unwrap_or_default().to_vec();
             let len: usize = table.iter().map(|entry| frame::padded(entry.len as usize)).sum();
             let (records, rest) = body.split_at(len.min(body.len()));
             body = rest;
             if !bad(first) {
+                let mut records = records.to_vec();
+                let note = note.filter(|_| run.last().copied() == last_good);
+                if let Some(note) = note {
+                    table.push(note);
+                    records.extend_from_slice(note_bytes);
+                }
+                // Control records have no log_offset.
+                let numbered = if header.kind == Kind::Batch { first as u64 } else { 0 };
                 let part = FrameHeader {
+                    note: note.is_some(),
                     count: run.len() as u32,
-                    body_bytes: len as u32,
-                    first_seq: seen.header.first_seq + first as u64,
-                    first_log_offset: seen.header.first_log_offset + first as u64,
-                    ..seen.header
+                    body_bytes: records.len() as u32,
+                    first_seq: header.first_seq + first as u64,
+                    first_log_offset: header.first_log_offset + numbered,
+                    ..*header
                 };
-                self.frame(&part, table, records)?;
+                self.frame(&part, &table, &records)?;
                 kept += run.len() as u64;
             }
             first += run.len();
@@ -121,7 +137,7 @@ pub(super) fn keep_good(
         let Some((position, _)) = next else { return Ok((kept, time)) };
         walk.position = position;
         let Ok(seen) = walk.look()? else { return Ok((kept, time)) };
-        if seen.header.kind == Kind::Batch {
+        if seen.header.kind != Kind::Witness {
             kept += writer.keep(&seen, walk.content(&seen)?)?;
         }
         (due, time) = (seen.header.next_seq(), seen.header.unix_micros.max(time));

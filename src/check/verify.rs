@@ -20,6 +20,8 @@ pub struct VerifyReport {
     pub frames: u64,
     /// Good records in the frames.
     pub records: u64,
+    /// Good control records, which have SeqIds as well: cursors moved, purges, freed segments.
+    pub controls: u64,
     /// The newest SeqId, damaged or not; 0 if there is none.
     pub last_seq_id: SeqId,
     /// Every SeqId up to here is known to be durable, by what the files themselves say.
@@ -64,6 +66,7 @@ pub fn verify(storage: &dyn Storage, progress: &mut dyn FnMut(Progress)) -> Resu
         segments: found.counts.segments,
         frames: found.counts.frames,
         records: found.counts.records,
+        controls: found.counts.controls,
         last_seq_id: SeqId(found.end.saturating_sub(1)),
         durable: SeqId(found.durable),
         findings: found.findings,

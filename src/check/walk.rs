@@ -29,6 +29,27 @@ pub(super) struct BadRecord {
     pub(super) invalid: Invalid,
 }
 
+/// A record as it stands in a frame, with its padding.
+pub(super) struct Stored<'a> {
+    /// Counted from the frame's start.
+    pub(super) at: u64,
+    pub(super) bytes: &'a [u8],
+}
+
+/// The records of a frame, without the note that may stand behind them.
+pub(super) fn records<'a>(header: &FrameHeader, content: &'a [u8]) -> impl Iterator<Item = Stored<'a>> {
+    let (head, mut body) = content.split_at(header.head_bytes().min(content.len()));
+    let mut at = head.len() as u64;
+    let entries = frame::entries(head.get(FRAME_HEADER_BYTES..).unwrap_or_default());
+    entries.take(header.count as usize).map(move |entry| {
+        let (bytes, rest) = body.split_at(frame::padded(entry.len as usize).min(body.len()));
+        let stored = Stored { at, bytes };
+        at += bytes.len() as u64;
+        body = rest;
+        stored
+    })
+}
+
 impl<'a> Walk<'a> {
     pub(super) fn new(file: &'a dyn StorageFile, name: &'a str, salt: u32) -> Result<Self> {
         Ok(Walk { scanner: Scanner::new(file, name, salt)?, position: DATA_START })

@@ -222,6 +222,19 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// Every SeqId up to here was durable when it was written. It may know of control records behind
+    /// its place, and what those are about was synced before they were written down.
+    pub(crate) fn durable(&self) -> u64 {
+        let upto = |control: &Control| match control {
+            Control::Advance { to, .. } => to.seq,
+            Control::Purge { upto, .. } => upto.seq,
+            Control::Freed { end, .. } => end.saturating_sub(1),
+            _ => 0,
+        };
+        let known = self.controls.iter().map(upto).max().unwrap_or(0);
+        known.max(self.head.next_seq.saturating_sub(1))
+    }
+
     pub(crate) fn segments(&self) -> impl Iterator<Item = u64> + '_ {
         self.segments.chunks_exact(8).map(LE::read_u64)
     }

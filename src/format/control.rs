@@ -164,6 +164,17 @@ impl Control {
         Ok((control, rest))
     }
 
+    /// The only one in `bytes`.
+    pub(crate) fn decode_one(bytes: &[u8]) -> Result<Control, Invalid> {
+        match Control::decode(bytes)? {
+            (control, []) => Ok(control),
+            (_, rest) => {
+                let at = (bytes.len() - rest.len()) as u64;
+                Err(Invalid::new(at, "one control record", format!("{} bytes more", rest.len())))
+            }
+        }
+    }
+
     /// All of them in `bytes`.
     pub(crate) fn decode_all(bytes: &[u8]) -> Result<Vec<Control>, Invalid> {
         let mut all = Vec::new();

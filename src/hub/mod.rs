@@ -36,7 +36,7 @@ use std::sync::{Arc, Weak};
 pub use options::{Delivery, HubOptions, Start, SubscribeOptions};
 pub use pull::Pull;
 pub use status::{SubscriptionState, SubscriptionStatus};
-pub use subscription::{ConsumeError, SubscriptionId};
+pub use subscription::{ConsumeError, GiveUp, SubscriptionId};
 
 use crate::batch::Batch;
 use crate::error::Result;
@@ -123,8 +123,9 @@ impl Hub {
     /// records are delivered follows them without a gap. It sees only committed records.
     ///
     /// An error or a panic of `consume` counts as a failure: the same records are offered again after
-    /// a pause, and others are not held up. A subscription that fails too often, or meets damaged or
-    /// missing records, stops with its error kept in its [`status`](Hub::status); it never skips any.
+    /// a pause, and others are not held up. A subscription that fails too often, gives up ([`GiveUp`]),
+    /// or meets damaged or missing records, stops with its error kept in its [`status`](Hub::status);
+    /// it never skips any.
     ///
     /// `consume` may call anything of hub and log. It is dropped when the subscription is over.
     ///

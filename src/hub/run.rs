@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::board::{Ender, Over, Phase};
 use super::inside::Inside;
-use super::subscription::{Subscription, Work};
+use super::subscription::{ConsumeError, GiveUp, Subscription, Work};
 use super::{Core, cursor};
 use crate::error::Error;
 use crate::ids::SeqId;
@@ -87,21 +87,20 @@ fn drive(
             let ended = subscription.end.is_some_and(|end| visible >= end);
             return if ended { Outcome::Over(Over::Ended) } else { Outcome::Dry };
         };
-        if let Err(why) = call(work, records) {
+        if let Err(outcome) = call(subscription, work, records) {
             work.refused = Some(last.seq_id);
             work.source.step_back();
-            return Outcome::Failed(why);
+            return outcome;
         }
         work.refused = None;
         work.source.took(last.seq_id);
         subscription.took(records.len(), last, records.len() >= subscription.limits.records);
         work.owed = subscription.cursor.is_some().then_some(last.seq_id);
-        // Also by one that is to leave: what was taken was taken.
-        let settled = cursor::settle(core, subscription, work);
         if subscription.is_inline() {
             core.switchboard.tell_watchers();
         }
-        if let Err(outcome) = settled {
+        // Also by one that is to leave: what was taken was taken.
+        if let Err(outcome) = cursor::settle(core, subscription, work) {
             return outcome;
         }
         let reached = match upto {
@@ -114,14 +113,22 @@ fn drive(
     }
 }
 
-/// Errors and panics of the callback alike, in words.
-fn call(work: &mut Work, records: &[Record]) -> Result<(), String> {
+/// Errors and panics of the callback alike.
+fn call(subscription: &Subscription, work: &mut Work, records: &[Record]) -> Result<(), Outcome> {
     let consume = &mut work.consume;
-    let called = catch_unwind(AssertUnwindSafe(|| consume(records).map_err(|error| error.to_string())));
+    let failed = |error: ConsumeError| {
+        let why = error.to_string();
+        if error.is::<GiveUp>() {
+            subscription.failed(why);
+            return Outcome::Over(Over::Stopped);
+        }
+        Outcome::Failed(why)
+    };
+    let called = catch_unwind(AssertUnwindSafe(|| consume(records).map_err(failed)));
     called.unwrap_or_else(|payload| {
         let why = format!("the callback panicked: {}", said(payload.as_ref()));
         discard(payload);
-        Err(why)
+        Err(Outcome::Failed(why))
     })
 }
 

@@ -14,6 +14,32 @@ use crate::log::Record;
 /// What a callback may fail with.
 pub type ConsumeError = Box<dyn std::error::Error + Send + Sync>;
 
+/// A callback's failure that trying again would not mend: the subscription stops at once, whatever
+/// tries are left, with the error kept.
+#[derive(Debug)]
+pub struct GiveUp {
+    why: ConsumeError,
+}
+
+impl GiveUp {
+    /// With what it fails.
+    pub fn new(why: impl Into<ConsumeError>) -> Self {
+        GiveUp { why: why.into() }
+    }
+}
+
+impl fmt::Display for GiveUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.why.fmt(f)
+    }
+}
+
+impl std::error::Error for GiveUp {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.why.source()
+    }
+}
+
 pub(super) type Consume = Box<dyn FnMut(&[Record]) -> Result<(), ConsumeError> + Send>;
 
 /// The name of a subscription in its hub.

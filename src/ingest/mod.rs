@@ -1,4 +1,8 @@
-//! What a vector database puts into the log: operation records, as bytes and as JSON Lines.
+//! What a vector database puts into the log, and gets out of it again.
+//!
+//! [`Producer`] and [`Consumer`] are the contract, in Chroma's terms; [`LocalIngest`] keeps it over a
+//! log and a hub of this process; `conformance` (feature `test-util`) is the suite that it and every
+//! other backend must pass.
 //!
 //! An [`OperationRecord`] is one change to one record of a collection. The log stores it as
 //! bytes: [`OperationRecord::encode_into`] makes them, [`RecordView::decode`] checks them once
@@ -26,9 +30,17 @@
 //! ```
 
 mod codec;
+#[cfg(feature = "test-util")]
+pub mod conformance;
+mod contract;
 #[cfg(feature = "json")]
 mod json;
+mod local;
+mod log_record;
+mod options;
+mod pending;
 mod record;
+mod terms;
 #[cfg(test)]
 mod tests;
 
@@ -36,9 +48,20 @@ pub use codec::{
     DecodeError, EmbeddingView, EncodeError, MAX_ID_BYTES, MAX_KEY_BYTES, MAX_METADATA_ENTRIES,
     MAX_PAYLOAD_BYTES, MetadataView, RECORD_VERSION, RecordView, ValueView,
 };
+pub use contract::{Consume, Consumer, Ingest, IngestStatus, Producer};
 #[cfg(feature = "json")]
 pub use json::{Envelope, JsonError, JsonLine, parse_line, write_line};
+pub use local::{LocalIngest, NotARecord};
+pub use log_record::LogRecord;
+pub use options::{ConsumeOptions, IngestOptions};
+pub use pending::PendingSubmit;
 pub use record::{
     DuplicateKeyError, Embedding, Encoding, Metadata, MetadataValue, Operation, OperationRecord,
     SparseVector, SparseVectorError,
 };
+pub use terms::{Condition, SubmitTerms};
+
+/// The programs in the paper are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/ingest.md")]
+mod paper {}

@@ -89,7 +89,7 @@ impl Inner {
                 None => self.last_end(),
             };
             let head = CheckpointHead {
-                log_id: self.home.log_id,
+                log_id: self.home.own_log_id(),
                 generation: 0,
                 next_seq: tail.next_seq,
                 scan_base,

@@ -381,7 +381,7 @@ impl Inner {
         let storage = &self.home.storage;
         let name = crate::segment::names::segment(roll.base);
         let header = SegmentHeader {
-            log_id: self.home.log_id,
+            log_id: self.home.own_log_id(),
             base: roll.base,
             durable_upto: self.durable.load(Ordering::Acquire),
             created_micros: roll.unix_micros,

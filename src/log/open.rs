@@ -66,25 +66,29 @@ impl Found {
     }
 }
 
-fn find(options: &Options, storage: Arc<dyn Storage>) -> Result<Found> {
+/// Who opens the log.
+#[derive(Debug, Clone, Copy)]
+enum Who {
+    Writes,
+    Reads,
+}
+
+fn find(options: &Options, storage: Arc<dyn Storage>, who: Who) -> Result<Found> {
     let mut survey = Survey::of(storage.as_ref())?;
     let checkpoints = checkpoints::load(storage.as_ref(), options.read_mode, |name| {
         survey.checkpoints.iter().any(|n| n == name)
     })?;
     let log_id = match (&checkpoints.newest, survey.segments.first()) {
-        (Some(newest), _) => newest.head.log_id,
+        (Some(newest), _) => Some(newest.head.log_id),
         (None, Some(base)) => {
             let name = names::segment(*base);
             let file = storage.open(&name, Access::Read).map_err(|e| Error::io("open", &name, e))?;
-            read_header(file.as_ref(), &name)?.log_id
+            Some(read_header(file.as_ref(), &name)?.log_id)
         }
-        (None, None) => {
-            let mut id = [0; 16];
-            let (head, rest) = id.split_at_mut(8);
-            head.copy_from_slice(&storage.random().to_le_bytes());
-            rest.copy_from_slice(&storage.random().to_le_bytes());
-            id
-        }
+        (None, None) => match who {
+            Who::Writes => Some(random_id(storage.as_ref())),
+            Who::Reads => None,
+        },
     };
     let start = match &checkpoints.newest {
         Some(newest) => {
@@ -97,7 +101,7 @@ fn find(options: &Options, storage: Arc<dyn Storage>) -> Result<Found> {
                 position: newest.head.scan_position,
                 next_seq: newest.head.next_seq,
                 last_micros: newest.head.last_micros,
-                durable: newest.head.next_seq.saturating_sub(1),
+                durable: newest.durable(),
                 clean: newest.head.ends_the_scan(),
             }
         }
@@ -115,8 +119,16 @@ fn find(options: &Options, storage: Arc<dyn Storage>) -> Result<Found> {
             Start { base: 1, position: DATA_START, next_seq: 1, last_micros: 0, durable: 0, clean: false }
         }
     };
-    let home = Arc::new(Home { storage, log_id, read_mode: options.read_mode });
+    let home = Home::new(storage, log_id, options.read_mode);
     Ok(Found { home, survey, checkpoints, start })
+}
+
+fn random_id(storage: &dyn Storage) -> [u8; 16] {
+    let mut id = [0; 16];
+    let (head, rest) = id.split_at_mut(8);
+    head.copy_from_slice(&storage.random().to_le_bytes());
+    rest.copy_from_slice(&storage.random().to_le_bytes());
+    id
 }
 
 impl Options {
@@ -164,7 +176,7 @@ impl Log {
         // Looked at before the lock file is made: what isn't ours is not touched.
         Survey::of(storage.as_ref())?;
         let lock = storage.lock()?;
-        let mut found = find(&options, Arc::clone(&storage))?;
+        let mut found = find(&options, Arc::clone(&storage), Who::Writes)?;
         let (table, mut registry, mut producers) = found.known();
         let mut streams = Streams::new(table);
         let Found { home, start, .. } = &found;
@@ -199,7 +211,7 @@ impl Log {
     }
 
     fn open_read_only_with(options: Options, storage: Arc<dyn Storage>) -> Result<Log> {
-        let mut found = find(&options, storage)?;
+        let mut found = find(&options, storage, Who::Reads)?;
         let (table, registry, producers) = found.known();
         let Found { home, start, survey, checkpoints } = &found;
         let (home, start) = (Arc::clone(home), *start);

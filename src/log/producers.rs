@@ -11,12 +11,12 @@ use crate::ids::{LogOffset, ProducerId, SeqId, StreamId};
 const REMEMBERED: usize = 16_384;
 
 #[derive(Debug, Default, Clone)]
-pub(super) struct Producers {
+pub(crate) struct Producers {
     last: HashMap<[u8; 16], Produced>,
 }
 
 impl Producers {
-    pub(super) fn last(&self, producer: &[u8; 16]) -> Option<Produced> {
+    pub(crate) fn last(&self, producer: &[u8; 16]) -> Option<Produced> {
         self.last.get(producer).copied()
     }
 
@@ -44,7 +44,7 @@ impl Producers {
         }))
     }
 
-    pub(super) fn set(&mut self, produced: Produced) {
+    pub(crate) fn set(&mut self, produced: Produced) {
         self.last.insert(produced.note.producer, produced);
     }
 
@@ -57,7 +57,7 @@ impl Producers {
     }
 
     /// Forgets all but the newest, and returns those.
-    pub(super) fn remembered(&mut self) -> Self {
+    pub(crate) fn remembered(&mut self) -> Self {
         if self.last.len() > REMEMBERED {
             let mut newest: Vec<u64> = self.last.values().map(|last| last.first_seq).collect();
             newest.sort_unstable_by(|a, b| b.cmp(a));
@@ -67,7 +67,7 @@ impl Producers {
         self.clone()
     }
 
-    pub(super) fn encode_into(&self, bytes: &mut Vec<u8>) {
+    pub(crate) fn encode_into(&self, bytes: &mut Vec<u8>) {
         let mut all: Vec<&Produced> = self.last.values().collect();
         all.sort_unstable_by_key(|last| last.first_seq);
         for last in all {

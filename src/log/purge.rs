@@ -1,8 +1,7 @@
 //! Hiding records, and giving back the segments in which nothing is left.
 //!
 //! Crash order: the purge is committed; both checkpoints lie behind the segment, so that no scan ever
-//! needs it; a control record says that it is freed, and is durable; the file is removed; the
-//! directory is synced. Cut off before the record: the segment stays until the next purge or
+//! needs it; a control record says that it is freed, and is durable; the file is removed. Cut off before the record: the segment stays until the next purge or
 //! segment. Cut off behind it: opening the log removes the file.
 
 use std::sync::Arc;
@@ -174,11 +173,8 @@ impl Inner {
         }
         self.sync_all()?;
         self.forget(&dead);
-        for segment in &dead {
-            segment.remove_files()?;
-        }
-        let storage = &self.home.storage;
-        storage.sync_directory().map_err(|e| self.poison(Error::io("sync directory", storage.name(), e)))
+        // A file that a power cut brings back is known to be freed, so the directory need not be synced.
+        dead.iter().try_for_each(|segment| segment.remove_files())
     }
 
     fn is_dead(&self, segment: &Segment) -> Result<bool> {

@@ -140,7 +140,7 @@ fn rewrite(home: &Home, replay: &mut Replay) -> Result<Vec<Scanned>> {
         let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
         let Some(old) = replay.scanned.get(first.segment) else { continue };
         let header = SegmentHeader {
-            log_id: home.log_id,
+            log_id: home.own_log_id(),
             base: first.first_seq,
             // True once the file has its name, which it gets only after it was synced.
             durable_upto: last.next_seq - 1,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::format::control::{Control, Point};
 
 #[derive(Debug, Default)]
-pub(super) struct Registry {
+pub(crate) struct Registry {
     cursors: BTreeMap<[u8; 16], BTreeMap<String, Point>>,
     cursor_count: usize,
     purged: HashMap<[u8; 16], Point>,
@@ -17,7 +17,7 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    pub(super) fn apply(&mut self, control: &Control) {
+    pub(crate) fn apply(&mut self, control: &Control) {
         match control {
             Control::Advance { stream, name, to } => {
                 let cursors = self.cursors.entry(*stream).or_default();
@@ -65,50 +65,54 @@ impl Registry {
         self.holes.insert(first, end);
     }
 
-    pub(super) fn cursor(&self, stream: &[u8; 16], name: &str) -> Option<Point> {
+    pub(crate) fn cursor(&self, stream: &[u8; 16], name: &str) -> Option<Point> {
         self.cursors.get(stream)?.get(name).copied()
     }
 
-    pub(super) fn cursors_of(&self, stream: &[u8; 16]) -> impl Iterator<Item = (&str, Point)> {
+    pub(crate) fn cursors_of(&self, stream: &[u8; 16]) -> impl Iterator<Item = (&str, Point)> {
         self.cursors.get(stream).into_iter().flatten().map(|(name, point)| (name.as_str(), *point))
     }
 
     /// Every cursor, by stream and name.
-    pub(super) fn cursors(&self) -> impl Iterator<Item = ([u8; 16], &str, Point)> {
+    pub(crate) fn cursors(&self) -> impl Iterator<Item = ([u8; 16], &str, Point)> {
         self.cursors.iter().flat_map(|(stream, cursors)| {
             cursors.iter().map(|(name, point)| (*stream, name.as_str(), *point))
         })
     }
 
-    pub(super) fn cursor_count(&self) -> usize {
+    pub(crate) fn cursor_count(&self) -> usize {
         self.cursor_count
     }
 
     /// The cursor that stands furthest back.
-    pub(super) fn least_cursor(&self, stream: &[u8; 16]) -> Option<(&str, Point)> {
+    pub(crate) fn least_cursor(&self, stream: &[u8; 16]) -> Option<(&str, Point)> {
         self.cursors_of(stream).min_by_key(|(_, point)| *point)
     }
 
     /// Everything of the stream up to here is purged.
-    pub(super) fn purged(&self, stream: &[u8; 16]) -> Option<Point> {
+    pub(crate) fn purged(&self, stream: &[u8; 16]) -> Option<Point> {
         self.purged.get(stream).copied()
     }
 
-    pub(super) fn all_purged(&self) -> impl Iterator<Item = ([u8; 16], Point)> {
+    pub(crate) fn all_purged(&self) -> impl Iterator<Item = ([u8; 16], Point)> {
         self.purged.iter().map(|(stream, upto)| (*stream, *upto))
     }
 
-    pub(super) fn any_purged(&self) -> bool {
+    pub(crate) fn any_purged(&self) -> bool {
         !self.purged.is_empty()
     }
 
+    pub(crate) fn any_freed(&self) -> bool {
+        !self.holes.is_empty()
+    }
+
     /// Whether the segment that began at `base` was freed.
-    pub(super) fn is_freed(&self, base: u64) -> bool {
+    pub(crate) fn is_freed(&self, base: u64) -> bool {
         self.hole_around(base).is_some()
     }
 
     /// The freed SeqIds around `seq`: the first one, and the one behind the last.
-    pub(super) fn hole_around(&self, seq: u64) -> Option<(u64, u64)> {
+    pub(crate) fn hole_around(&self, seq: u64) -> Option<(u64, u64)> {
         self.holes.range(..=seq).next_back().map(|(first, end)| (*first, *end)).filter(|(_, end)| seq < *end)
     }
 
@@ -119,12 +123,12 @@ impl Registry {
 
     /// Where a segment that begins at `base` ends at the latest: where the next one begins, or before
     /// that where what followed it was freed.
-    pub(super) fn end_of(&self, base: u64, next: u64) -> u64 {
+    pub(crate) fn end_of(&self, base: u64, next: u64) -> u64 {
         self.next_hole(base).map_or(next, |hole| hole.min(next))
     }
 
     /// All of it, as the control records that make it.
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for (stream, name, to) in self.cursors() {
             Control::Advance { stream, name: name.to_owned(), to }.encode_into(&mut bytes);

@@ -153,7 +153,7 @@ impl<'a> Scan<'a> {
                 self.home.storage.open(&name, Access::Read).map_err(|e| Error::io("open", &name, e))?;
             // A segment's header is durable before the file gets its name, beside a writer too.
             let header = read_header(file.as_ref(), &name)?;
-            check_identity(&header, &self.home.log_id, base, &name)?;
+            check_identity(&header, &self.home.log_id(&header.log_id), base, &name)?;
             self.replay.durable = self.replay.durable.max(header.durable_upto);
             let mut scanner = Scanner::new(file.as_ref(), &name, header.salt)?;
             // Beside a writer that recovered, a follower's place may be gone: it goes on in the next.

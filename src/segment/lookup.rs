@@ -131,7 +131,7 @@ impl Segment {
 
     fn identity(&self, opened: &Opened, data_end: u64) -> Identity {
         Identity {
-            log_id: self.home.log_id,
+            log_id: self.home.log_id(&opened.header.log_id),
             base: self.base,
             end: self.end_seq(),
             data_end,

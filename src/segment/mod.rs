@@ -27,8 +27,25 @@ pub(crate) use view::{Frame, View};
 #[derive(Debug)]
 pub(crate) struct Home {
     pub(crate) storage: Arc<dyn Storage>,
-    pub(crate) log_id: [u8; 16],
+    log_id: OnceLock<[u8; 16]>,
     pub(crate) read_mode: ReadMode,
+}
+
+impl Home {
+    /// `log_id` is `None` for who only reads a log in which nothing was written yet.
+    pub(crate) fn new(storage: Arc<dyn Storage>, log_id: Option<[u8; 16]>, read_mode: ReadMode) -> Arc<Self> {
+        Arc::new(Home { storage, log_id: log_id.map_or_else(OnceLock::new, OnceLock::from), read_mode })
+    }
+
+    /// The id of the log; of the first segment of it that was seen, if it was not known before.
+    pub(crate) fn log_id(&self, seen: &[u8; 16]) -> [u8; 16] {
+        *self.log_id.get_or_init(|| *seen)
+    }
+
+    /// The id in what is written, by the writer, who knows it from the start.
+    pub(crate) fn own_log_id(&self) -> [u8; 16] {
+        self.log_id.get().copied().unwrap_or_default()
+    }
 }
 
 /// A segment as readers see it. A sealed one is opened when it is first asked for.
@@ -135,7 +152,7 @@ impl Segment {
         let file =
             self.home.storage.open(&self.name, Access::Read).map_err(|e| Error::io("open", &self.name, e))?;
         let header = scan::read_header(file.as_ref(), &self.name)?;
-        check_identity(&header, &self.home.log_id, self.base, &self.name)?;
+        check_identity(&header, &self.home.log_id(&header.log_id), self.base, &self.name)?;
         let opened = self.map(file, header)?;
         Ok(self.opened.get_or_init(|| opened))
     }

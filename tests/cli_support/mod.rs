@@ -165,3 +165,84 @@ pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(2));
     }
 }
+
+/// A log of `count` records: every third in "b", the others in "a".
+pub fn three_to_one(place: &Place, count: u32) -> String {
+    let dir = place.shown("log");
+    let of = |n: u32| line(n, Some(if n.is_multiple_of(3) { "b" } else { "a" }));
+    let input: String = (1..=count).map(of).collect();
+    run_with(&format!("ingest --dir {dir} --batch 40"), input.as_bytes()).fine();
+    dir
+}
+
+/// The SeqIds that `cat` prints, in order.
+pub fn seq_ids(printed: &[u8]) -> Vec<u64> {
+    let lines = printed.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let seq_id = |line: &[u8]| {
+        let value: serde_json::Value = serde_json::from_slice(line).unwrap();
+        value["seq_id"].as_u64().unwrap()
+    };
+    lines.map(seq_id).collect()
+}
+
+/// SeqId, log_offset and records behind a cursor, whatever its collection.
+pub fn cursor_or_none(dir: &str, name: &str) -> Option<(u64, u64, u64)> {
+    let list = run(&format!("cursors --dir {dir} --json")).json();
+    let found = list["cursors"].as_array().unwrap().iter().find(|cursor| cursor["name"] == name)?;
+    let figure = |name: &str| found[name].as_u64().unwrap();
+    Some((figure("seq_id"), figure("log_offset"), figure("records_behind")))
+}
+
+/// As [`cursor_or_none`], of a cursor that there is.
+#[track_caller]
+pub fn cursor(dir: &str, name: &str) -> (u64, u64, u64) {
+    cursor_or_none(dir, name).unwrap()
+}
+
+/// Sends a signal, by name.
+pub fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status();
+    assert!(sent.unwrap().success());
+}
+
+/// Numbers that differ from run to run.
+#[derive(Debug)]
+pub struct Random(u64);
+
+impl Random {
+    pub fn new() -> Random {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        Random(now.as_nanos() as u64)
+    }
+
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) % end
+    }
+}
+
+/// Nothing is damaged, and every segment and index in the directory is one that the log knows: with
+/// something in it, or as the one that comes next.
+#[track_caller]
+pub fn check_whole(dir: &str) {
+    let verified = run(&format!("verify --dir {dir} --json"));
+    assert_eq!(verified.code, Some(0), "{}{}", String::from_utf8_lossy(&verified.stdout), verified.stderr);
+    let stat = run(&format!("stat --dir {dir} --json")).json();
+    let known: Vec<&str> = stat["segments"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|segment| [segment["file"].as_str(), segment["index"].as_str()])
+        .flatten()
+        .collect();
+    let next = format!("{:020}.segment", stat["committed"].as_u64().unwrap() + 1);
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".segment") || name.ends_with(".index") {
+            assert!(
+                known.contains(&name.as_str()) || name == next,
+                "{name} is nobody's; known are {known:?}"
+            );
+        }
+    }
+}

@@ -162,8 +162,9 @@ pub fn frames(storage: &dyn Storage) -> Vec<FramePlace> {
         check::inspect(storage, &file, &mut |item| {
             if let Inspected::Frame(facts) = item {
                 let count = facts.record_bytes.len() as u64;
-                assert_eq!(facts.kind == FrameKind::Batch, count > 0);
-                let mut at = facts.position + 64 + 8 * count;
+                assert_eq!(facts.kind == FrameKind::Witness, count == 0);
+                let note = u64::from(facts.note.is_some());
+                let mut at = facts.position + 64 + 8 * (count + note);
                 let records = facts.record_bytes.iter().map(|len| {
                     let start = at;
                     at += u64::from(*len).next_multiple_of(8);

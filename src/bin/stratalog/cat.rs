@@ -3,12 +3,11 @@
 use std::ops::{Bound, RangeBounds};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-use stratalog::ingest::{Envelope, RecordView, write_line};
 use stratalog::{Error, Log, LogOffset, Reader, Record, SeqId, StreamId};
 
 use crate::failure::{CliError, Exit};
 use crate::output::{self, Output};
+use crate::record_lines::RecordLines;
 use crate::{collection, place};
 
 /// Print records as JSON Lines, which `ingest` reads back to the same log.
@@ -79,7 +78,8 @@ pub(crate) fn run(args: Args, out: &mut Output) -> Result<Exit, CliError> {
     let source = &args.source;
     let log = place::open_to_read(&source.dir)?;
     let reader = reader(&log, &args).map_err(|error| CliError::log(&error, &source.dir))?;
-    let mut printer = Printer::new(source, reader, args.skip_damaged);
+    let asked = args.from.is_some_and(|from| from > 0) || args.offset.is_some_and(|offset| offset > 0);
+    let mut printer = Printer { asked, skip_damaged: args.skip_damaged, ..Printer::new(source, reader) };
     let mut left = args.limit.unwrap_or(u64::MAX);
     let mut waited = false;
     while left > 0 {
@@ -94,6 +94,9 @@ pub(crate) fn run(args: Args, out: &mut Output) -> Result<Exit, CliError> {
     out.flush()?;
     if left > 0 && !waited && !printer.reader.is_finished() {
         place::note_unwitnessed(&log, &source.dir)?;
+    }
+    if args.limit != Some(0) && args.from.is_none() && args.offset.is_none() {
+        printer.explain_nothing(&log, source)?;
     }
     Ok(if printer.damaged { Exit::Damaged } else { Exit::Fine })
 }
@@ -124,15 +127,21 @@ pub(crate) fn run_tail(args: TailArgs, out: &mut Output) -> Result<Exit, CliErro
             log.stream_reader(stream, first_of(last, args.lines, LogOffset))
         }
     };
-    let mut printer = Printer::new(source, reader.map_err(failed)?, false);
+    let mut printer = Printer::new(source, reader.map_err(failed)?);
+    let mut explained = false;
     loop {
         while printer.next(out)? {}
         out.flush()?;
+        if args.lines > 0 && !std::mem::replace(&mut explained, true) {
+            printer.explain_nothing(&log, source)?;
+        }
         if !args.follow {
             break;
         }
-        if let Some(record) = printer.reader.wait_record(None).map_err(failed)? {
-            printer.print(out, &record)?;
+        match printer.reader.wait_record(None) {
+            Ok(Some(record)) => printer.print(out, &record)?,
+            Ok(None) => {}
+            Err(error) => printer.pass(out, &error)?,
         }
     }
     place::note_unwitnessed(&log, &source.dir)?;
@@ -147,39 +156,28 @@ fn first_of<T>(last: u64, count: u64, number: impl Fn(u64) -> T) -> impl RangeBo
 /// Prints what a reader gives.
 struct Printer<'a> {
     dir: &'a Path,
-    raw: bool,
+    lines: RecordLines,
     reader: Reader,
+    printed: u64,
+    /// Where to begin was said: that it is purged is then no matter of course.
+    asked: bool,
     skip_damaged: bool,
     damaged: bool,
     /// The last error that was passed over.
     passed: String,
-    /// The stream of the last record, and its name.
-    named: (StreamId, String),
-    line: Vec<u8>,
-}
-
-/// A record whose payload is not looked into.
-#[derive(Serialize)]
-struct RawRecord<'a> {
-    collection: &'a str,
-    seq_id: u64,
-    log_offset: u64,
-    unix_micros: i64,
-    payload_hex: String,
 }
 
 impl<'a> Printer<'a> {
-    fn new(source: &'a Source, reader: Reader, skip_damaged: bool) -> Self {
-        let nil = StreamId::default();
+    fn new(source: &'a Source, reader: Reader) -> Self {
         Printer {
             dir: &source.dir,
-            raw: source.raw,
+            lines: RecordLines::new(source.raw),
             reader,
-            skip_damaged,
+            printed: 0,
+            asked: false,
+            skip_damaged: false,
             damaged: false,
             passed: String::new(),
-            named: (nil, nil.to_string()),
-            line: Vec::new(),
         }
     }
 
@@ -196,6 +194,18 @@ impl<'a> Printer<'a> {
 
     /// Goes on behind records that are gone, or damaged if that is wanted.
     fn pass(&mut self, out: &mut Output, error: &Error) -> Result<(), CliError> {
+        if let Error::Purged { seq_id, log_offset, .. } = error {
+            if self.printed > 0 {
+                output::note(error);
+            } else if self.asked {
+                return Err(CliError::log(error, self.dir).help(format!(
+                    "`--from {}` or `--offset {}` begins behind that; without either, all that is left is printed",
+                    seq_id.next(),
+                    log_offset.0 + 1
+                )));
+            }
+            return Ok(());
+        }
         let gone = matches!(error, Error::Gone { .. });
         let damaged = error.is_corruption();
         let text = error.to_string();
@@ -215,39 +225,21 @@ impl<'a> Printer<'a> {
     }
 
     fn print(&mut self, out: &mut Output, record: &Record) -> Result<(), CliError> {
-        if self.named.0 != record.stream {
-            self.named = (record.stream, record.stream.to_string());
-        }
-        let collection = &self.named.1;
-        if self.raw {
-            return out.json(&RawRecord {
-                collection,
-                seq_id: record.seq_id.0,
-                log_offset: record.log_offset.0,
-                unix_micros: record.unix_micros,
-                payload_hex: hex(&record.payload),
-            });
-        }
-        let undecoded = |why: String| {
-            CliError::new(Exit::Failed, format!("SeqId {}: {why}", record.seq_id))
-                .help("--raw prints payloads that are no operation records")
-        };
-        let view =
-            RecordView::decode(record.payload.clone()).map_err(|error| undecoded(error.to_string()))?;
-        let envelope = Envelope {
-            collection: Some(collection),
-            seq_id: Some(record.seq_id.0),
-            log_offset: Some(record.log_offset.0),
-        };
-        self.line.clear();
-        write_line(&mut self.line, envelope, &view.to_record())
-            .map_err(|error| undecoded(error.to_string()))?;
-        out.bytes(&self.line)
+        self.printed += 1;
+        out.bytes(self.lines.line(record)?)
     }
-}
 
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |n: u8| DIGITS.get(usize::from(n)).copied().map_or('?', char::from);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    /// Nothing was printed: says why, if it is not for the range that was asked for.
+    fn explain_nothing(&self, log: &Log, source: &Source) -> Result<(), CliError> {
+        let (Some(name), Some(stream)) = (&source.collection, source.stream()) else { return Ok(()) };
+        if self.printed > 0 {
+            return Ok(());
+        }
+        if !place::has_collection(log, self.dir, stream)? {
+            output::note(collection::unknown(name, self.dir));
+        } else if let Some(point) = log.purge_point(stream) {
+            output::note(format!("collection {name} was purged up to SeqId {}", point.seq_id));
+        }
+        Ok(())
+    }
 }

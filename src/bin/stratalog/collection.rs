@@ -1,5 +1,7 @@
 //! Collections by name.
 
+use std::path::Path;
+
 use stratalog::StreamId;
 use uuid::Uuid;
 
@@ -16,6 +18,14 @@ pub(crate) fn stream(name: &str) -> StreamId {
         Ok(id) => id,
         Err(_) => StreamId::from_bytes(*Uuid::new_v5(&NAMESPACE, name.as_bytes()).as_bytes()),
     }
+}
+
+/// What to say of a collection that never got a record.
+pub(crate) fn unknown(name: &str, dir: &Path) -> String {
+    format!(
+        "there is no collection {name:?} in this log; `stratalog stat --streams --dir {}` lists those there are",
+        dir.display()
+    )
 }
 
 #[cfg(test)]

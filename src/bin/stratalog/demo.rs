@@ -1,5 +1,7 @@
 //! `demo`: ingests real records, kills the process in the middle, and shows that nothing
-//! acknowledged was lost.
+//! acknowledged was lost; then the same with one that consumes them.
+
+mod consumer;
 
 use std::fs;
 use std::io::Write;
@@ -18,6 +20,7 @@ use crate::ingest::encode::Encoder;
 use crate::ingest::lines::Lines;
 use crate::output::{self, Output, count};
 use crate::{place, recover};
+use consumer::Consumer;
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/debian-packages-minilm-1000.jsonl.gz");
 const COLLECTION: &str = "demo";
@@ -25,7 +28,8 @@ const BATCH: u64 = 10;
 const FEWEST_RECORDS: u64 = 100;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// See it work: ingest real records, kill -9 in the middle, recover, resume, verify.
+/// See it work: ingest real records, kill -9 in the middle, recover, resume; consume them, kill -9 in
+/// the middle, go on; purge, verify.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// JSON Lines to use instead of the sample that comes with the source
@@ -51,7 +55,7 @@ pub(crate) fn run(args: Args, out: &mut Output) -> Result<Exit, CliError> {
         None => (temporary_directory()?, true),
     };
     check_empty(&dir)?;
-    let demo = Demo { log: dir.join("log"), acks: dir.join("acks"), input };
+    let demo = Demo { log: dir.join("log"), acks: dir.join("acks"), consumed: dir.join("consumed"), input };
     let shown = demo.show(out);
     match (&shown, temporary) {
         (Ok(()) | Err(CliError::NobodyReads), true) => {
@@ -71,6 +75,7 @@ struct Sample {
 struct Demo {
     log: PathBuf,
     acks: PathBuf,
+    consumed: PathBuf,
     input: Sample,
 }
 
@@ -144,12 +149,13 @@ impl Demo {
             count(found),
             count(total - found)
         ))?;
-        out.line(format!("verify   {}", self.verify()?))?;
         out.line(format!(
-            "done     {} records in, {} in the log, identical",
+            "         {} records in, {} in the log, identical",
             count(total),
             count(found_in_the_end)
-        ))
+        ))?;
+        Consumer { log: &self.log, file: self.consumed.clone(), total }.show(out)?;
+        out.line(format!("verify   {}", self.verify()?))
     }
 
     /// Starts an ingest, waits until a good part is acknowledged, and kills it. How many records
@@ -241,12 +247,7 @@ impl Demo {
         let report = check::verify(&storage, &mut |_| {}).map_err(failed)?;
         let first = report.findings.first().map_or_else(String::new, |finding| format!(": {finding}"));
         expect(report.is_clean(), "no damage", format!("{} findings{first}", report.findings.len()))?;
-        Ok(format!(
-            "every byte of {} files read ({}), {} records: no damage",
-            report.files,
-            output::bytes(report.bytes),
-            count(report.records)
-        ))
+        Ok(format!("every byte of {} files read ({}): no damage", report.files, output::bytes(report.bytes)))
     }
 
     /// How many records the log holds, each the same as in the input, in its order.

@@ -128,7 +128,15 @@ impl CliError {
                 }
             }
             Error::Limit { .. } => CliError::new(Exit::BadInput, error.to_string()),
-            Error::Invalid(_) => CliError::new(Exit::Usage, error.to_string()),
+            Error::Invalid(_) => CliError::new(Exit::Usage, error.to_string())
+                .help(format!("`stratalog stat --dir {shown}` shows where the log stands")),
+            Error::Held { .. } => CliError::new(Exit::Failed, error.to_string()).help(format!(
+                "nothing was purged; `stratalog cursors --dir {shown}` shows every cursor, and what is behind it"
+            )),
+            Error::NoCursor { .. } => CliError::new(Exit::Failed, error.to_string())
+                .help(format!("`stratalog cursors --dir {shown}` lists those there are")),
+            Error::Purged { seq_id, .. } => CliError::new(Exit::Failed, error.to_string())
+                .help(format!("begin at SeqId {} or behind it", seq_id.next())),
             _ => CliError::new(Exit::Failed, error.to_string()),
         }
     }

@@ -20,7 +20,7 @@ use stratalog::{CommitCounters, Durability, Log, Options, SeqId};
 
 use crate::failure::{CliError, Exit};
 use crate::output::{self, Output};
-use crate::{place, recover};
+use crate::{place, recover, time};
 use compare::Compared;
 use encode::Encoder;
 use input::STDIN;
@@ -328,18 +328,7 @@ fn durability(text: &str) -> Result<Durability, String> {
         _ => {}
     }
     let time = text.strip_prefix("every:").ok_or_else(expected)?;
-    let split = time.find(|c: char| !c.is_ascii_digit()).ok_or_else(expected)?;
-    let (number, unit) = time.split_at(split);
-    let number: u32 = number.parse().map_err(|_| expected())?;
-    let millis = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        _ => return Err(expected()),
-    };
-    match u64::from(number) * millis {
-        0 => Err("expected a time above zero; sync is the word for that".to_owned()),
-        millis => Ok(Durability::SyncEvery(Duration::from_millis(millis))),
-    }
+    time::parse(time).map(Durability::SyncEvery).map_err(|_| expected())
 }
 
 #[cfg(test)]

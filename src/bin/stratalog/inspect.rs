@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use stratalog::check::{self, FrameFacts, FrameKind, Inspected};
+use stratalog::check::{self, ControlFacts, FrameFacts, FrameKind, Inspected};
 use stratalog::storage::DiskStorage;
-use stratalog::{Error, StreamId};
+use stratalog::{Cursor, Error, PurgePoint, StreamId};
 
 use crate::failure::{CliError, Exit};
 use crate::output::{self, Output};
@@ -102,7 +102,8 @@ fn text(item: &Inspected, records: bool, out: &mut Output) -> Result<(), CliErro
             ))
         }
         Inspected::Checkpoint(facts) => out.line(format_args!(
-            "checkpoint {} of log {}: next SeqId {}, recovery begins in segment {} at {}, {}, {}, {} streams",
+            "checkpoint {} of log {}: next SeqId {}, recovery begins in segment {} at {}, {}, {}, {} streams, \
+             {} cursors, purges, freed ranges and producers",
             facts.generation,
             hex(&facts.log_id),
             facts.next_seq_id,
@@ -110,8 +111,10 @@ fn text(item: &Inspected, records: bool, out: &mut Output) -> Result<(), CliErro
             facts.scan_position,
             if facts.clean { "closed" } else { "not closed" },
             utc(facts.unix_micros),
-            output::count(facts.streams)
+            output::count(facts.streams),
+            output::count(facts.controls)
         )),
+        Inspected::CheckpointControl(control) => out.line(format_args!("{control}")),
         Inspected::CheckpointSegment(base) => out.line(format_args!("segment from SeqId {base}")),
         Inspected::CheckpointStream(stream) => out.line(format_args!(
             "stream {} with next log_offset {}, SeqIds {} to {}",
@@ -133,6 +136,15 @@ fn frame(facts: &FrameFacts, records: bool, out: &mut Output) -> Result<(), CliE
             facts.position,
             utc(facts.unix_micros)
         ))?,
+        FrameKind::Control => out.line(format_args!(
+            "{:>12}  control: {} from SeqId {seq} on, durable up to {}, {}, {} bytes{}",
+            facts.position,
+            if count == 1 { "1 record".to_owned() } else { format!("{count} records") },
+            facts.durable_upto,
+            utc(facts.unix_micros),
+            facts.bytes,
+            if facts.committed_when_written { ", committed when written" } else { "" }
+        ))?,
         _ => out.line(format_args!(
             "{:>12}  batch: SeqIds {seq} to {}, stream {} log_offsets {offset} to {}, durable up to {}, {}, {} bytes{}",
             facts.position,
@@ -144,6 +156,12 @@ fn frame(facts: &FrameFacts, records: bool, out: &mut Output) -> Result<(), CliE
             facts.bytes,
             if facts.committed_when_written { ", committed when written" } else { "" }
         ))?,
+    }
+    for (seq_id, control) in &facts.controls {
+        out.line(format_args!("{:>12}  SeqId {seq_id}: {control}", ""))?;
+    }
+    if let Some(note) = &facts.note {
+        out.line(format_args!("{:>12}  {note}", ""))?;
     }
     if records {
         for (k, len) in (0u64..).zip(&facts.record_bytes) {
@@ -157,6 +175,12 @@ fn frame(facts: &FrameFacts, records: bool, out: &mut Output) -> Result<(), CliE
             seq + u64::from(bad.number),
             bad.expected,
             bad.found
+        ))?;
+    }
+    if let Some(bad) = &facts.damaged_note {
+        out.line(format_args!(
+            "{:>12}  DAMAGED note of who appended it: expected {}, found {}",
+            bad.position, bad.expected, bad.found
         ))?;
     }
     Ok(())
@@ -182,16 +206,41 @@ fn object(item: &Inspected, records: bool) -> Value {
                 })
                 .collect();
             let batch = facts.kind == FrameKind::Batch;
+            let kind = match facts.kind {
+                FrameKind::Witness => "witness",
+                FrameKind::Control => "control",
+                _ => "batch",
+            };
             let stream = batch.then(|| StreamId::to_string(&facts.stream));
             let mut object = json!({
-                "type": if batch { "batch" } else { "witness" }, "position": facts.position, "bytes": facts.bytes,
+                "type": kind, "position": facts.position, "bytes": facts.bytes,
                 "stream": stream, "first_seq_id": facts.first_seq_id.0, "records": facts.record_bytes.len(),
                 "first_log_offset": batch.then_some(facts.first_log_offset.0), "durable_upto": facts.durable_upto.0,
                 "committed_when_written": facts.committed_when_written, "unix_micros": facts.unix_micros,
                 "damaged": damaged,
             });
-            if records && let Some(object) = object.as_object_mut() {
-                object.insert("record_bytes".into(), json!(facts.record_bytes));
+            let Some(fields) = object.as_object_mut() else { return object };
+            if records {
+                fields.insert("record_bytes".into(), json!(facts.record_bytes));
+            }
+            if facts.kind == FrameKind::Control {
+                let controls = facts.controls.iter().map(|(seq_id, control)| {
+                    let mut control = control_object(control);
+                    if let Some(fields) = control.as_object_mut() {
+                        fields.insert("seq_id".into(), json!(seq_id.0));
+                    }
+                    control
+                });
+                fields.insert("controls".into(), controls.collect());
+            }
+            if let Some(note) = &facts.note {
+                fields.insert("producer".into(), json!(note.producer.to_string()));
+                fields.insert("sequence".into(), json!(note.sequence));
+            }
+            if let Some(bad) = &facts.damaged_note {
+                let damage =
+                    json!({ "position": bad.position, "expected": bad.expected, "found": bad.found });
+                fields.insert("damaged_note".into(), damage);
             }
             object
         }
@@ -214,8 +263,15 @@ fn object(item: &Inspected, records: bool) -> Value {
             "type": "checkpoint", "log_id": hex(&facts.log_id), "generation": facts.generation,
             "next_seq_id": facts.next_seq_id.0, "scan_segment": facts.scan_segment.0,
             "scan_position": facts.scan_position, "unix_micros": facts.unix_micros, "clean": facts.clean,
-            "streams": facts.streams,
+            "streams": facts.streams, "controls": facts.controls,
         }),
+        Inspected::CheckpointControl(control) => {
+            let mut object = control_object(control);
+            if let Some(fields) = object.as_object_mut() {
+                fields.insert("type".into(), json!("checkpoint_control"));
+            }
+            object
+        }
         Inspected::CheckpointSegment(base) => json!({ "type": "checkpoint_segment", "first_seq_id": base.0 }),
         Inspected::CheckpointStream(stream) => json!({
             "type": "checkpoint_stream", "stream": stream.stream.to_string(),
@@ -226,6 +282,39 @@ fn object(item: &Inspected, records: bool) -> Value {
             "type": "other", "bytes": bytes, "written": written, "head": hex(head),
         }),
         other => json!({ "type": "other", "shown": format!("{other:?}") }),
+    }
+}
+
+fn control_object(control: &ControlFacts) -> Value {
+    let cursor = |what: &str, cursor: &Cursor| {
+        json!({
+            "what": what, "stream": cursor.stream.to_string(), "cursor": cursor.name,
+            "at_seq_id": cursor.seq_id.0, "at_log_offset": cursor.log_offset.0,
+        })
+    };
+    let purge = |what: &str, stream: &StreamId, upto: &PurgePoint| {
+        json!({
+            "what": what, "stream": stream.to_string(), "upto_seq_id": upto.seq_id.0,
+            "upto_log_offset": upto.log_offset.0,
+        })
+    };
+    match control {
+        ControlFacts::Advanced(at) => cursor("advanced", at),
+        ControlFacts::RolledBack(at) => cursor("rolled back", at),
+        ControlFacts::Dropped { stream, name } => {
+            json!({ "what": "dropped", "stream": stream.to_string(), "cursor": name })
+        }
+        ControlFacts::Purged { stream, upto } => purge("purged", stream, upto),
+        ControlFacts::Deleted { stream, upto } => purge("deleted", stream, upto),
+        ControlFacts::Freed(freed) => {
+            json!({ "what": "freed", "first_seq_id": freed.start().0, "last_seq_id": freed.end().0 })
+        }
+        ControlFacts::Produced { note, stream, first_seq_id, first_log_offset, records } => json!({
+            "what": "produced", "producer": note.producer.to_string(), "sequence": note.sequence,
+            "stream": stream.to_string(), "first_seq_id": first_seq_id.0,
+            "first_log_offset": first_log_offset.0, "records": records,
+        }),
+        other => json!({ "what": other.to_string() }),
     }
 }
 

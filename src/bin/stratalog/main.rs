@@ -5,15 +5,21 @@
 
 mod cat;
 mod collection;
+mod cursors;
+mod delete;
 mod demo;
 mod failure;
 mod ingest;
 mod inspect;
 mod output;
 mod place;
+mod purge;
+mod record_lines;
 mod recover;
 mod repair;
 mod stat;
+mod subscribe;
+mod time;
 mod verify;
 
 use std::process::ExitCode;
@@ -46,6 +52,10 @@ enum Command {
     Ingest(ingest::Args),
     Cat(cat::Args),
     Tail(cat::TailArgs),
+    Subscribe(subscribe::Args),
+    Cursors(cursors::Args),
+    Purge(purge::Args),
+    Delete(delete::Args),
     Stat(stat::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
@@ -68,6 +78,10 @@ fn main() -> ExitCode {
         Command::Ingest(args) => ingest::run(args, &mut out),
         Command::Cat(args) => cat::run(args, &mut out),
         Command::Tail(args) => cat::run_tail(args, &mut out),
+        Command::Subscribe(args) => subscribe::run(args, &mut out),
+        Command::Cursors(args) => cursors::run(args, &mut out),
+        Command::Purge(args) => purge::run(args, &mut out),
+        Command::Delete(args) => delete::run(args, &mut out),
         Command::Stat(args) => stat::run(args, &mut out),
         Command::Inspect(args) => inspect::run(args, &mut out),
         Command::Verify(args) => verify::run(args, &mut out),

@@ -94,3 +94,14 @@ pub(crate) fn count(number: u64) -> String {
     }
     shown
 }
+
+/// Standard output is a pipe whose other end was closed: what is written from now on goes nowhere.
+pub(crate) fn nobody_reads() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    let stdout = io::stdout();
+    let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let gone = PollFlags::ERR | PollFlags::HUP;
+    poll(&mut watched, Some(&at_once)).is_ok() && watched.iter().any(|fd| fd.revents().intersects(gone))
+}

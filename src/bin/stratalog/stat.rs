@@ -1,18 +1,25 @@
 //! `stat`: figures of a log, read from outside.
 
+mod segments;
+
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::Serialize;
-use stratalog::{DirectoryStats, LogStats, StreamStats};
+use stratalog::{DirectoryStats, Error, Log, LogStats, SegmentLife, StreamStats};
 
 use crate::failure::{CliError, Exit};
 use crate::output::{self, Output};
 use crate::place;
+use segments::SegmentFigures;
 
-/// Show streams, segments, watermarks, bytes and the checkpoint.
+/// A purge beside it may take a file away between two looks.
+const TRIES: u32 = 5;
+
+/// Show streams, segments, watermarks, bytes, the checkpoint, and what holds the segments.
 ///
-/// Reads beside a writer, and changes nothing.
+/// Live bytes are those of batches with a record that is not purged. Reads beside a writer, and
+/// changes nothing.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The directory of the log
@@ -21,6 +28,9 @@ pub(crate) struct Args {
     /// A line for each stream as well
     #[arg(long)]
     streams: bool,
+    /// A line for each segment as well: its live and dead bytes, and what holds it
+    #[arg(long)]
+    segments: bool,
     /// One JSON object instead of text
     #[arg(long)]
     json: bool,
@@ -39,6 +49,8 @@ struct Figures {
     segment_bytes: u64,
     live_bytes: u64,
     dead_bytes: u64,
+    cursors: usize,
+    purge_points: Vec<PurgeFigures>,
     checkpoint: Option<CheckpointFigures>,
     damaged_checkpoints: Vec<String>,
     bytes_since_checkpoint: u64,
@@ -52,18 +64,27 @@ struct Figures {
 #[derive(Debug, Serialize)]
 struct StreamFigures {
     stream: String,
+    /// It ever got.
     records: u64,
+    /// Of them, not purged.
+    live_records: u64,
     first_seq_id: u64,
     last_seq_id: u64,
 }
 
 #[derive(Debug, Serialize)]
-struct SegmentFigures {
-    file: String,
-    first_seq_id: u64,
-    end_seq_id: u64,
-    file_bytes: u64,
-    used_bytes: u64,
+struct PurgeFigures {
+    stream: String,
+    seq_id: u64,
+    log_offset: u64,
+}
+
+/// What was found in one look.
+struct Found {
+    stats: LogStats,
+    life: Vec<SegmentLife>,
+    directory: DirectoryStats,
+    streams: Vec<StreamStats>,
 }
 
 #[derive(Debug, Serialize)]
@@ -83,40 +104,62 @@ struct FileFigures {
 }
 
 pub(crate) fn run(args: Args, out: &mut Output) -> Result<Exit, CliError> {
-    let log = place::open_to_read(&args.dir)?;
-    let failed = |error| CliError::log(&error, &args.dir);
-    let stats = log.stats().map_err(failed)?;
-    let directory = log.directory().map_err(failed)?;
-    let streams = log.committed_streams().map_err(failed)?;
-    let figures = Figures::of(&args, &stats, directory, &streams);
+    let mut tries = 1;
+    let (log, found) = loop {
+        let log = place::open_to_read(&args.dir)?;
+        match Found::of(&log) {
+            Ok(found) => break (log, found),
+            Err(Error::Io { source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound && tries < TRIES =>
+            {
+                tries += 1;
+            }
+            Err(error) => return Err(CliError::log(&error, &args.dir)),
+        }
+    };
+    let figures = Figures::of(&args, &log, found);
     if args.json {
         out.json(&figures)?;
     } else {
-        figures.tell(out, &args.dir)?;
+        figures.tell(out, &args)?;
     }
     Ok(Exit::Fine)
 }
 
+impl Found {
+    fn of(log: &Log) -> stratalog::Result<Found> {
+        Ok(Found {
+            stats: log.stats()?,
+            life: log.segment_life()?,
+            directory: log.directory()?,
+            streams: log.committed_streams()?,
+        })
+    }
+}
+
 impl Figures {
-    fn of(args: &Args, stats: &LogStats, directory: DirectoryStats, streams: &[StreamStats]) -> Self {
-        let segments = stats.segments.iter().map(|segment| SegmentFigures {
-            file: segment.name.clone(),
-            first_seq_id: segment.first_seq_id.0,
-            end_seq_id: segment.end_seq_id.0,
-            file_bytes: segment.file_bytes,
-            used_bytes: segment.used_bytes,
+    fn of(args: &Args, log: &Log, found: Found) -> Self {
+        let Found { stats, life, directory, streams } = found;
+        let segments = segments::figures(log, &stats, life, &directory);
+        let purged = streams.iter().filter_map(|stream| {
+            let point = log.purge_point(stream.stream)?;
+            let (seq_id, log_offset) = (point.seq_id.0, point.log_offset.0);
+            Some(PurgeFigures { stream: stream.stream.to_string(), seq_id, log_offset })
         });
         Figures {
             committed: stats.committed.0,
             durable: stats.durable.0,
             unwitnessed_records: stats.appended.0.saturating_sub(stats.committed.0),
             streams: streams.len(),
-            stream_list: args.streams.then(|| streams.iter().map(StreamFigures::of).collect()),
-            segments: segments.collect(),
+            purge_points: purged.collect(),
+            stream_list: args
+                .streams
+                .then(|| streams.iter().map(|stream| StreamFigures::of(stream, log)).collect()),
             segment_bytes: stats.segments.iter().map(|segment| segment.file_bytes).sum(),
-            live_bytes: stats.segments.iter().map(|segment| segment.used_bytes).sum(),
-            // Nothing drops records yet.
-            dead_bytes: 0,
+            live_bytes: segments.iter().map(|segment| segment.live_bytes).sum(),
+            dead_bytes: segments.iter().map(|segment| segment.dead_bytes).sum(),
+            segments,
+            cursors: log.cursors().len(),
             checkpoint: directory.checkpoint.map(|checkpoint| CheckpointFigures {
                 age_seconds: age_seconds(&args.dir.join(&checkpoint.file.name)),
                 file: checkpoint.file.name,
@@ -138,10 +181,10 @@ impl Figures {
         }
     }
 
-    fn tell(&self, out: &mut Output, dir: &Path) -> Result<(), CliError> {
+    fn tell(&self, out: &mut Output, args: &Args) -> Result<(), CliError> {
         let bytes = output::bytes;
         let row = |name: &str, value: String| format!("{name:<13}{value}");
-        out.line(row("log", dir.display().to_string()))?;
+        out.line(row("log", args.dir.display().to_string()))?;
         out.line(row(
             "watermarks",
             format!("committed {}, durable {}", output::count(self.committed), output::count(self.durable)),
@@ -150,9 +193,17 @@ impl Figures {
             let hidden = output::count(self.unwitnessed_records);
             out.line(row("", format!("{hidden} records behind them wait for a witness, or for `recover`")))?;
         }
-        out.line(row("streams", output::count(self.streams as u64)))?;
+        let purged = match self.purge_points.len() {
+            0 => String::new(),
+            purged => format!(", {} of them purged", output::count(purged as u64)),
+        };
+        out.line(row("streams", format!("{}{purged}", output::count(self.streams as u64))))?;
+        out.line(row("cursors", output::count(self.cursors as u64)))?;
         out.line(row("segments", format!("{}, {}", self.segments.len(), bytes(self.segment_bytes))))?;
         out.line(row("bytes", format!("live {}, dead {}", bytes(self.live_bytes), bytes(self.dead_bytes))))?;
+        if let Some(oldest) = self.segments.iter().find(|segment| segment.is_held()) {
+            out.line(row("held", format!("{}: {}", oldest.file, oldest.held())))?;
+        }
         out.line(row(
             "checkpoint",
             self.checkpoint.as_ref().map_or("none yet".into(), CheckpointFigures::words),
@@ -172,18 +223,10 @@ impl Figures {
         if !self.other_files.is_empty() {
             out.line(row("other files", self.other_files.join(", ")))?;
         }
-        if let Some(streams) = &self.stream_list {
-            out.line("")?;
-            out.line(format!(
-                "{:<36} {:>12} {:>16} {:>16}",
-                "stream", "records", "first SeqId", "last SeqId"
-            ))?;
-            for stream in streams {
-                let StreamFigures { stream, records, first_seq_id, last_seq_id } = stream;
-                out.line(format!("{stream:<36} {records:>12} {first_seq_id:>16} {last_seq_id:>16}"))?;
-            }
+        if args.segments {
+            segments::tell(&self.segments, out)?;
         }
-        Ok(())
+        self.stream_list.as_ref().map_or(Ok(()), |streams| StreamFigures::tell(streams, out))
     }
 }
 
@@ -197,13 +240,30 @@ impl CheckpointFigures {
 }
 
 impl StreamFigures {
-    fn of(stream: &StreamStats) -> Self {
+    fn of(stream: &StreamStats, log: &Log) -> Self {
+        let point = log.purge_point(stream.stream);
+        let newest = stream.next_log_offset.0.saturating_sub(1);
         StreamFigures {
             stream: stream.stream.to_string(),
-            records: stream.next_log_offset.0.saturating_sub(1),
+            records: newest,
+            live_records: newest.saturating_sub(point.map_or(0, |point| point.log_offset.0)),
             first_seq_id: stream.first_seq_id.0,
             last_seq_id: stream.last_seq_id.0,
         }
+    }
+
+    fn tell(streams: &[StreamFigures], out: &mut Output) -> Result<(), CliError> {
+        out.line("")?;
+        out.line(format!(
+            "{:<36} {:>12} {:>12} {:>16} {:>16}",
+            "stream", "records", "not purged", "first SeqId", "last SeqId"
+        ))?;
+        for StreamFigures { stream, records, live_records, first_seq_id, last_seq_id } in streams {
+            out.line(format!(
+                "{stream:<36} {records:>12} {live_records:>12} {first_seq_id:>16} {last_seq_id:>16}"
+            ))?;
+        }
+        Ok(())
     }
 }
 

@@ -54,6 +54,7 @@ struct Figures<'a> {
 pub(crate) fn run(args: Args, out: &mut Output) -> Result<Exit, CliError> {
     place::check_present(&args.dir)?;
     let failed = |error| CliError::log(&error, &args.dir);
+    place::check_readable(&args.dir)?;
     let storage = DiskStorage::existing(&args.dir).map_err(failed)?;
     let bar = output::on_terminal().then(|| {
         let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} read, {eta} left");
