@@ -204,6 +204,10 @@ impl Error {
         matches!(self, Error::Corrupt(_))
     }
 
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     pub(crate) fn stream_offset(
         file: &str,
         position: u64,

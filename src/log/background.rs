@@ -121,7 +121,8 @@ impl Inner {
         if self.since_checkpoint.load(Ordering::Relaxed) >= self.checkpoint_due.load(Ordering::Relaxed) {
             self.checkpoint(false)?;
         }
-        let sealed = !self.unindexed.lock().is_empty();
+        let sealed =
+            !self.unindexed.lock().is_empty() || self.freeing.try_lock().is_some_and(|left| !left.is_empty());
         self.index_sealed()?;
         // What was purged while the segment was the last one could not be given back then.
         if sealed { self.free_dead() } else { Ok(()) }

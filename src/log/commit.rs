@@ -158,7 +158,7 @@ impl Inner {
             if let Some(note) = terms.note
                 && let Some(first) = tail.producers.retried(note, stream)?
             {
-                let slot = tail.stage_barrier();
+                let slot = tail.stage_retry(first.last_seq_id().unwrap_or_default());
                 return Ok(Some((first, slot, tail)));
             }
             if tail.queued_bytes == 0 || tail.queued_bytes + bytes <= self.options.queue_bytes {

@@ -159,7 +159,16 @@ impl Log {
                 continue;
             }
             let mut reader = self.stream_reader(stats.stream, LogOffset(passed.log_offset + 1)..)?;
-            if let Some(first) = reader.next_record()? {
+            let first = loop {
+                match reader.next_record() {
+                    // Purged meanwhile: what is left begins behind that.
+                    Err(Error::Purged { .. }) => {}
+                    other => break other?,
+                }
+            };
+            let Some(first) = first else { continue };
+            let records = stats.next_log_offset.0.saturating_sub(first.log_offset.0).min(records);
+            if records >= at_least {
                 found.push(Backlog { stream: stats.stream, records, first_unix_micros: first.unix_micros });
             }
         }
@@ -239,7 +248,7 @@ impl Inner {
 
     /// The log_offset of a stream's last record up to a committed SeqId; 0 if it has none.
     pub(super) fn log_offset_at(self: &Arc<Self>, stream: StreamId, seq_id: SeqId) -> Result<u64> {
-        loop {
+        for last_look in [false, true] {
             let state = self.tail.lock().streams.find(stream.as_bytes());
             let Some(state) = state.filter(|state| seq_id.0 >= state.first_seq) else { return Ok(0) };
             if seq_id.0 >= state.last_seq {
@@ -250,11 +259,27 @@ impl Inner {
                 return Ok(purged.log_offset);
             }
             let mut reader = Reader::of_stream_by_seq(Arc::clone(self), stream, &(seq_id.next()..));
-            if let Some((_, log_offset)) = reader.next_numbers()? {
-                return Ok(log_offset - 1);
+            match reader.next_numbers() {
+                Ok(Some((_, log_offset))) => return Ok(log_offset - 1),
+                // What comes next in the stream is on its way: it will be there, or its numbers taken
+                // back; or it is damaged, or was cut out.
+                Ok(None) | Err(Error::Corrupt(_) | Error::Gone { .. }) if !last_look => {
+                    self.settle_staged()?
+                }
+                Ok(None) | Err(Error::Corrupt(_) | Error::Gone { .. }) => {}
+                Err(error) => return Err(error),
             }
-            // What comes next in the stream is on its way: it will be there, or its numbers taken back.
-            self.settle_staged()?;
+        }
+        // Nothing good follows: the last good one up to there is found from the front. Too little is safe.
+        let mut found = self.purged(stream).log_offset;
+        let mut reader = Reader::of_stream(Arc::clone(self), stream, &..);
+        loop {
+            match reader.next_record() {
+                Ok(Some(record)) if record.seq_id <= seq_id => found = record.log_offset.0,
+                Ok(_) => return Ok(found),
+                Err(Error::Corrupt(_) | Error::Gone { .. } | Error::Purged { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 }

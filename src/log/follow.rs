@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::Inner;
 use super::directory::Survey;
 use super::replay::{Replay, Scan, Start, Verdict};
+use super::streams::Streams;
+use super::{Hints, Inner, checkpoints, open};
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
 use crate::segment::scan::read_header;
@@ -28,8 +29,22 @@ impl Inner {
     pub(super) fn refresh(&self, verdict: Verdict) -> Result<bool> {
         let Some(follow) = &self.follow else { return Ok(false) };
         let mut place = follow.lock();
-        let survey = Survey::of(self.home.storage.as_ref())?;
-        let start = self.rejoin(&survey, *place)?;
+        let mut looks = 0;
+        loop {
+            looks += 1;
+            match self.look(&mut place, verdict) {
+                // The writer frees segments while we look at them.
+                Err(error) if error.is_not_found() && looks < 3 => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn look(&self, place: &mut Start, verdict: Verdict) -> Result<bool> {
+        let mut survey = Survey::of(self.home.storage.as_ref())?;
+        let gone = survey.segments.binary_search(&place.base).is_err()
+            && survey.segments.last().is_some_and(|last| *last > place.base);
+        let start = if gone { self.leap(&mut survey)? } else { self.rejoin(&survey, *place)? };
         let replay = Scan::new(&self.home, &survey.segments, None, verdict, start).run(start)?;
         let visible = replay.durable.max(replay.committed);
         let ends = ends(&replay, visible);
@@ -44,6 +59,29 @@ impl Inner {
         self.committed.store(last.end_seq - 1, Ordering::Release);
         self.tail.lock().next_seq = last.end_seq;
         Ok(more)
+    }
+
+    /// The segment in which the follower stood was freed: it goes on from the newest checkpoint, which
+    /// lies behind that and knows what was said before.
+    fn leap(&self, survey: &mut Survey) -> Result<Start> {
+        let storage = self.home.storage.as_ref();
+        let present = |name: &str| survey.checkpoints.iter().any(|held| held == name);
+        let loaded = checkpoints::load(storage, self.home.read_mode, present)?;
+        let Some(newest) = loaded.newest else {
+            return survey.check_present([1].into_iter()).map(|()| Start::FIRST);
+        };
+        *survey = Survey::of(storage)?;
+        let start = Start::at(&newest);
+        let mut registry = self.registry.write();
+        newest.controls.iter().for_each(|control| registry.apply(control));
+        let list = open::sealed_before(&self.home, survey, &registry, start.base);
+        let before = std::mem::replace(&mut *self.segments.write(), Arc::new(list));
+        before.iter().filter(|held| registry.is_freed(held.base())).for_each(|held| held.set_freed());
+        drop(registry);
+        self.purges.fetch_add(1, Ordering::Release);
+        *self.hints.write() = Hints { table: newest.streams.clone(), next_seq: start.next_seq };
+        self.tail.lock().streams = Streams::new(newest.streams);
+        Ok(start)
     }
 
     /// Where to go on. A writer that recovered has written again, in another file, what nothing

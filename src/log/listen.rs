@@ -1,8 +1,8 @@
 //! Those who want to know which streams got records.
 
 use std::fmt;
-use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
 
@@ -24,10 +24,16 @@ pub(crate) trait CommitListener: Send + Sync {
     fn closed(&self);
 }
 
-#[derive(Default)]
 pub(super) struct Listeners {
     any: AtomicBool,
-    list: RwLock<Vec<Weak<dyn CommitListener>>>,
+    /// Replaced as a whole, so that nobody is called under the lock.
+    list: RwLock<Arc<[Weak<dyn CommitListener>]>>,
+}
+
+impl Default for Listeners {
+    fn default() -> Self {
+        Listeners { any: AtomicBool::new(false), list: RwLock::new(Arc::new([])) }
+    }
 }
 
 impl fmt::Debug for Listeners {
@@ -41,7 +47,8 @@ impl Listeners {
         if !self.any.load(Ordering::Acquire) {
             return;
         }
-        for listener in self.list.read().iter().filter_map(Weak::upgrade) {
+        let list = Arc::clone(&self.list.read());
+        for listener in list.iter().filter_map(Weak::upgrade) {
             let mut last = None;
             for stream in group.streams() {
                 if last.replace(stream) != Some(stream) {
@@ -53,7 +60,8 @@ impl Listeners {
     }
 
     pub(super) fn closed(&self) {
-        for listener in self.list.read().iter().filter_map(Weak::upgrade) {
+        let list = Arc::clone(&self.list.read());
+        for listener in list.iter().filter_map(Weak::upgrade) {
             listener.closed();
         }
     }
@@ -65,8 +73,8 @@ impl Log {
     pub(crate) fn listen(&self, listener: Weak<dyn CommitListener>) {
         let listeners = &self.inner().listeners;
         let mut list = listeners.list.write();
-        list.retain(|held| held.strong_count() > 0);
-        list.push(listener);
+        let live = list.iter().filter(|held| held.strong_count() > 0).cloned();
+        *list = live.chain([listener]).collect();
         listeners.any.store(true, Ordering::Release);
     }
 

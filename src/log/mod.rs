@@ -114,7 +114,8 @@ pub(crate) struct Inner {
     purges: AtomicU64,
     /// Held by whoever may set a cursor back or purge: one must not miss the other.
     holding: Mutex<()>,
-    freeing: Mutex<()>,
+    /// Held by whoever frees segments: those whose files could not be removed yet.
+    freeing: Mutex<Vec<Arc<Segment>>>,
     /// Sealed in this life, and without an index file yet.
     unindexed: Mutex<Vec<Arc<Segment>>>,
     counters: Counters,
@@ -243,7 +244,8 @@ impl Log {
     /// One record; `None` if its SeqId is not committed yet.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] if it is damaged, [`Error::Gone`] if it was dropped on purpose.
+    /// [`Error::Corrupt`] if it is damaged, [`Error::Purged`] if its stream was purged,
+    /// [`Error::Gone`] if its segment was freed, or a repair cut it out.
     pub fn record(&self, seq_id: SeqId) -> Result<Option<Record>> {
         self.inner().check_open()?;
         self.inner().record(seq_id)

@@ -18,7 +18,6 @@ use super::tail::{Group, Tail};
 use super::watch::{Signal, Watch};
 use super::{CheckpointSlot, Counters, Hints, Inner, Log, Shared, background, spare};
 use crate::error::{Error, Result};
-use crate::format::DATA_START;
 use crate::format::checkpoint::StreamTable;
 use crate::format::control::Control;
 use crate::ids::SeqId;
@@ -96,14 +95,7 @@ fn find(options: &Options, storage: Arc<dyn Storage>, who: Who) -> Result<Found>
             // and behind the first look.
             survey = Survey::of(storage.as_ref())?;
             survey.check_present(newest.segments().filter(|base| *base == newest.head.scan_base))?;
-            Start {
-                base: newest.head.scan_base,
-                position: newest.head.scan_position,
-                next_seq: newest.head.next_seq,
-                last_micros: newest.head.last_micros,
-                durable: newest.durable(),
-                clean: newest.head.ends_the_scan(),
-            }
+            Start::at(newest)
         }
         None => {
             // Without a checkpoint all of the log is scanned, and that begins at 1.
@@ -116,7 +108,7 @@ fn find(options: &Options, storage: Arc<dyn Storage>, who: Who) -> Result<Found>
                     base.to_string(),
                 ));
             }
-            Start { base: 1, position: DATA_START, next_seq: 1, last_micros: 0, durable: 0, clean: false }
+            Start::FIRST
         }
     };
     let home = Home::new(storage, log_id, options.read_mode);
@@ -210,18 +202,25 @@ impl Log {
         Ok(Log { shared: Arc::new(Shared { inner, threads: Mutex::new(threads) }) })
     }
 
+    /// A writer that frees segments may overtake who looks at its directory: then look again.
     fn open_read_only_with(options: Options, storage: Arc<dyn Storage>) -> Result<Log> {
+        let mut outcome = Err(Error::Closed);
+        for _ in 0..3 {
+            outcome = Log::look(options.clone(), Arc::clone(&storage));
+            let overtaken = |error: &Error| error.is_corruption() || error.is_not_found();
+            if !outcome.as_ref().is_err_and(overtaken) {
+                break;
+            }
+        }
+        outcome
+    }
+
+    fn look(options: Options, storage: Arc<dyn Storage>) -> Result<Log> {
         let mut found = find(&options, storage, Who::Reads)?;
         let (table, registry, producers) = found.known();
         let Found { home, start, survey, checkpoints } = &found;
         let (home, start) = (Arc::clone(home), *start);
-        let below = survey.segments.iter().copied().take_while(|base| *base < start.base);
-        let below: Vec<u64> = below.filter(|base| !registry.is_freed(*base)).collect();
-        let segments = below.iter().enumerate().map(|(k, base)| {
-            let next = below.get(k + 1).copied().unwrap_or(start.base);
-            Arc::new(Segment::sealed(&home, *base, registry.end_of(*base, next)))
-        });
-        let segments = segments.collect();
+        let segments = sealed_before(&home, survey, &registry, start.base);
         let replay = Scan::new(&home, &[], None, Verdict::Follow, start).run(start)?;
         let report = RecoveryReport {
             clean: start.clean,
@@ -238,6 +237,21 @@ impl Log {
         inner.report.last_seq_id = SeqId(inner.committed.load(std::sync::atomic::Ordering::Acquire));
         Ok(Log { shared: Arc::new(Shared { inner: Arc::new(inner), threads: Mutex::new(Vec::new()) }) })
     }
+}
+
+/// The segments before the one in which a scan begins.
+pub(super) fn sealed_before(
+    home: &Arc<Home>,
+    survey: &Survey,
+    registry: &Registry,
+    scan_base: u64,
+) -> Vec<Arc<Segment>> {
+    let below = survey.segments.iter().copied().take_while(|base| *base < scan_base);
+    let below: Vec<u64> = below.filter(|base| !registry.is_freed(*base)).collect();
+    let ends = below.iter().skip(1).copied().chain([scan_base]);
+    let sealed =
+        |(base, next): (&u64, u64)| Arc::new(Segment::sealed(home, *base, registry.end_of(*base, next)));
+    below.iter().zip(ends).map(sealed).collect()
 }
 
 fn tail(replay: &Replay, streams: Streams, producers: Producers, planned_capacity: u64) -> Tail {
@@ -298,7 +312,7 @@ fn build(
         registry: RwLock::new(registry),
         purges: AtomicU64::new(0),
         holding: Mutex::new(()),
-        freeing: Mutex::new(()),
+        freeing: Mutex::new(Vec::new()),
         unindexed: Mutex::new(Vec::new()),
         counters: Counters::default(),
         background_error: Mutex::new(None),

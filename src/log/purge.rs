@@ -12,6 +12,7 @@ use super::{Inner, Log};
 use crate::error::{Error, Result};
 use crate::format::control::{Control, Point};
 use crate::ids::{LogOffset, SeqId, StreamId};
+use crate::options::Durability;
 use crate::segment::Segment;
 
 /// How far a stream was purged.
@@ -53,8 +54,7 @@ impl Log {
         if let Some((cursor, at)) = least.filter(|(_, at)| at.seq < upto.0) {
             return Err(Error::Held { stream, cursor, at: SeqId(at.seq), asked: upto });
         }
-        let known = inner.purged(stream);
-        if known.seq < upto.0 {
+        if inner.purged(stream).seq < upto.0 {
             let log_offset = inner.log_offset_at(stream, upto)?;
             inner.purge(stream, Point { seq: upto.0, log_offset })?;
         }
@@ -74,9 +74,7 @@ impl Log {
         let held = inner.holding.lock();
         let least = inner.registry.read().least_cursor(stream.as_bytes()).map(|(_, at)| at);
         let Some(least) = least else { return Ok(None) };
-        if inner.purged(stream).seq < least.seq {
-            inner.purge(stream, least)?;
-        }
+        inner.purge(stream, least)?;
         drop(held);
         inner.free_dead()?;
         Ok(Some(PurgePoint::of(inner.purged(stream))))
@@ -128,7 +126,7 @@ impl Inner {
     }
 
     fn purge(self: &Arc<Self>, stream: StreamId, upto: Point) -> Result<()> {
-        if upto.log_offset == 0 {
+        if upto.log_offset <= self.purged(stream).log_offset {
             return Ok(());
         }
         // The last record that goes, not a place behind it: who stands there has lost nothing.
@@ -146,7 +144,7 @@ impl Inner {
         if !self.registry.read().any_purged() {
             return Ok(());
         }
-        let _one_at_a_time = self.freeing.lock();
+        let mut unremoved = self.freeing.lock();
         let segments = self.segments();
         let mut dead = Vec::new();
         for (segment, next) in segments.iter().zip(segments.iter().skip(1)) {
@@ -155,9 +153,8 @@ impl Inner {
                 dead.push(Arc::clone(segment));
             }
         }
-        let Some(last) = dead.last() else { return Ok(()) };
         for _ in 0..2 {
-            if self.checkpoints_passed() <= last.base() {
+            if dead.last().is_some_and(|last| self.checkpoints_passed() <= last.base()) {
                 self.checkpoint(false)?;
             }
         }
@@ -168,13 +165,28 @@ impl Inner {
                 self.control(Control::Freed { first: first.base(), end: last.end_seq() })?;
             }
         }
-        if dead.is_empty() {
-            return Ok(());
+        if let Some(last) = dead.last() {
+            if self.options.durability == Durability::Sync {
+                // Said again: only a later frame shows who reads beside us that what is said is durable,
+                // and the files must not go before that.
+                self.control(Control::Freed { first: last.base(), end: last.end_seq() })?;
+            }
+            self.sync_all()?;
+            // Closed or poisoned meanwhile, a sync proves nothing; opening the log removes the files.
+            self.check_running()?;
+            self.forget(&dead);
+            unremoved.append(&mut dead);
         }
-        self.sync_all()?;
-        self.forget(&dead);
         // A file that a power cut brings back is known to be freed, so the directory need not be synced.
-        dead.iter().try_for_each(|segment| segment.remove_files())
+        let mut outcome = Ok(());
+        unremoved.retain(|segment| match segment.remove_files() {
+            Ok(()) => false,
+            Err(error) => {
+                outcome = Err(error);
+                true
+            }
+        });
+        outcome
     }
 
     fn is_dead(&self, segment: &Segment) -> Result<bool> {

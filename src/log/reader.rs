@@ -292,7 +292,8 @@ impl Reader {
                 return self.missing_end(visible).map_or(Ok(false), Err);
             }
             self.segments = newer;
-            if !self.rejoin() && self.segments.len() <= k + 1 {
+            // Counted in the new list: segments before this one may have been freed.
+            if !self.rejoin() && !self.has_successor() {
                 return self.missing_end(visible).map_or(Ok(false), Err);
             }
         }

@@ -20,13 +20,14 @@ impl Registry {
     pub(crate) fn apply(&mut self, control: &Control) {
         match control {
             Control::Advance { stream, name, to } => {
-                let cursors = self.cursors.entry(*stream).or_default();
-                if let Some(held) = cursors.get_mut(name) {
+                let held = self.cursors.get_mut(stream).and_then(|cursors| cursors.get_mut(name));
+                if let Some(held) = held {
                     *held = (*held).max(*to);
-                } else {
-                    cursors.insert(name.clone(), *to);
+                } else if self.purged(stream).is_none_or(|purged| to.seq >= purged.seq) {
+                    self.cursors.entry(*stream).or_default().insert(name.clone(), *to);
                     self.cursor_count += 1;
                 }
+                // Otherwise the stream was deleted meanwhile, and the cursor with it.
             }
             Control::Rollback { stream, name, to } => {
                 let held = self.cursors.entry(*stream).or_default().insert(name.clone(), *to);

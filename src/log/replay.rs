@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use super::streams::Streams;
 use crate::error::{Error, Result};
+use crate::format::checkpoint::Checkpoint;
 use crate::format::control::{Control, NOTE_BYTES, Note, Produced};
 use crate::format::frame::{FrameHeader, Kind};
 use crate::format::{ALIGNMENT, DATA_START, FRAME_HEADER_BYTES, Invalid};
@@ -34,6 +35,25 @@ pub(super) struct Start {
     pub(super) durable: u64,
     /// Nothing was ever written behind `position` in this segment.
     pub(super) clean: bool,
+}
+
+impl Start {
+    /// The beginning of the log.
+    pub(super) const FIRST: Start =
+        Start { base: 1, position: DATA_START, next_seq: 1, last_micros: 0, durable: 0, clean: false };
+
+    /// Where a checkpoint says to begin.
+    pub(super) fn at(checkpoint: &Checkpoint) -> Start {
+        let head = &checkpoint.head;
+        Start {
+            base: head.scan_base,
+            position: head.scan_position,
+            next_seq: head.next_seq,
+            last_micros: head.last_micros,
+            durable: checkpoint.durable(),
+            clean: head.ends_the_scan(),
+        }
+    }
 }
 
 /// A segment as the scan found it.

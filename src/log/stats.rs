@@ -8,7 +8,7 @@ use super::replay::{Scan, Start, Verdict};
 use super::streams::{self, States};
 use super::{Inner, Log};
 use crate::error::{Error, Result};
-use crate::format::DATA_START;
+
 use crate::format::checkpoint::{CheckpointHead, StreamState};
 use crate::format::control::Point;
 use crate::ids::{LogOffset, SeqId, StreamId};
@@ -348,9 +348,7 @@ impl Inner {
 /// Where a scan begins that learns all a checkpoint does not say.
 fn start_of(checkpoint: Option<&CheckpointHead>) -> Start {
     match checkpoint {
-        None => {
-            Start { base: 1, position: DATA_START, next_seq: 1, last_micros: 0, durable: 0, clean: false }
-        }
+        None => Start::FIRST,
         Some(head) => Start {
             base: head.scan_base,
             position: head.scan_position,

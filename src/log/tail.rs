@@ -21,7 +21,7 @@ pub(super) struct Group {
     pub(super) bytes: Vec<u8>,
     /// Where in `bytes` a new segment begins.
     pub(super) rolls: Vec<Roll>,
-    /// Who waits, and for which SeqId; ascending.
+    /// Who waits, and for which SeqId.
     pub(super) slots: Vec<(u64, Arc<Slot>)>,
     /// What each batch changed, to be taken back if it is not committed.
     undo: Vec<Undo>,
@@ -252,6 +252,15 @@ impl Tail {
     pub(super) fn stage_barrier(&mut self) -> Arc<Slot> {
         let slot = Arc::new(Slot::new());
         self.group.slots.push((self.next_seq - 1, Arc::clone(&slot)));
+        self.group.next_seq = self.next_seq;
+        slot
+    }
+
+    /// As [`stage_barrier`](Self::stage_barrier), for who waits for `seq` only: whatever becomes of
+    /// what was staged behind it.
+    pub(super) fn stage_retry(&mut self, seq: SeqId) -> Arc<Slot> {
+        let slot = Arc::new(Slot::new());
+        self.group.slots.push((seq.0, Arc::clone(&slot)));
         self.group.next_seq = self.next_seq;
         slot
     }

@@ -51,6 +51,8 @@ impl Terms {
     /// This is batch `sequence` of this producer, who counts its batches upwards. If it is the one
     /// it appended last, the first result is returned and nothing is written, whatever the other
     /// conditions; an earlier one is [`Error::OldSequence`](crate::Error::OldSequence). The log
+    /// Numbers may be left out, so a producer with several batches on its way adds
+    /// [`next_offset`](Terms::next_offset), lest one is written without those before it. The log
     /// remembers it, across restarts, for the 16,384 producers that appended most recently.
     #[must_use]
     pub fn producer(mut self, producer: ProducerId, sequence: u64) -> Self {

@@ -21,6 +21,15 @@ pub(crate) struct Life {
     pub(crate) holder: Option<[u8; 16]>,
 }
 
+/// What was found of a segment's streams so far.
+#[derive(Debug, Default)]
+pub(super) struct Live {
+    /// Streams, in the order of the index, that are known to have nothing left in here.
+    dead_runs: usize,
+    /// The next one, and its last SeqId in here.
+    holder: Option<([u8; 16], u64)>,
+}
+
 /// Streams looked at without asking the index again.
 const PIECE: usize = 64;
 
@@ -61,19 +70,34 @@ impl Segment {
     /// segment with damage in the way is never dead. Streams found dead stay dead, so over the life
     /// of a segment each is looked at once.
     pub(crate) fn is_dead(&self, purged: impl Fn(&[u8; 16]) -> Option<Point>) -> Result<bool> {
-        let mut dead = self.dead_runs.lock();
+        let mut live = self.live.lock();
+        let upto = |stream: &[u8; 16]| purged(stream).map_or(0, |point| point.seq);
+        if live.holder.is_some_and(|(stream, last)| last > upto(&stream)) {
+            return Ok(false);
+        }
+        // A file that nobody reads is not kept open for this.
+        let probe;
+        let open = match self.opened.get() {
+            Some(_) => self,
+            None => {
+                probe = Segment::sealed(&self.home, self.base, self.end_seq());
+                &probe
+            }
+        };
         loop {
-            let runs = self.last_frames(*dead)?;
+            let runs = open.last_frames(live.dead_runs)?;
             if runs.is_empty() {
-                return Ok(true);
+                return open
+                    .with_index(|index| !matches!(index, SegmentIndex::Built(built) if built.damaged));
             }
             for (stream, position) in runs {
-                let frame = self.frame_at(&mut View::scattered(), position)?;
-                let upto = purged(&stream).map_or(0, |point| point.seq);
-                if frame.map_or(u64::MAX, |frame| frame.header.next_seq() - 1) > upto {
+                let frame = open.frame_at(&mut View::scattered(), position)?;
+                let last = frame.map_or(u64::MAX, |frame| frame.header.next_seq() - 1);
+                if last > upto(&stream) {
+                    live.holder = Some((stream, last));
                     return Ok(false);
                 }
-                *dead += 1;
+                live.dead_runs += 1;
             }
         }
     }

@@ -80,7 +80,10 @@ impl Segment {
         while index.next_seq < end {
             let frame = match self.frame_at(&mut view, index.next_position)? {
                 Ok(frame) if frame.header.first_seq >= index.next_seq => Some(frame),
-                _ => self.frame_after_damage(&mut view, index.next_position + 8, index.next_seq)?,
+                _ => {
+                    index.damaged = true;
+                    self.frame_after_damage(&mut view, index.next_position + 8, index.next_seq)?
+                }
             };
             match frame {
                 Some(frame) => index.add(frame.position, &frame.header),
@@ -146,8 +149,10 @@ impl Segment {
             return Ok(());
         }
         self.bring_up(&mut slot, self.end_seq())?;
-        let SegmentIndex::Built(built) = &*slot else {
-            return Ok(());
+        let built = match &*slot {
+            // A file would say of a damaged segment that this is all there ever was.
+            SegmentIndex::Built(built) if !built.damaged => built,
+            _ => return Ok(()),
         };
         let identity = self.identity(self.opened()?, built.next_position);
         let bytes = index::encode(&identity, built.places(), &built.sorted_runs());

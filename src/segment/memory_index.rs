@@ -18,6 +18,8 @@ pub(crate) struct MemoryIndex {
     /// Where the next frame to be indexed begins, and the SeqId due there.
     pub(crate) next_position: u64,
     pub(crate) next_seq: u64,
+    /// Something in the segment can't be read, so a stream may be missing here.
+    pub(crate) damaged: bool,
     places: Vec<Place>,
     runs: HashMap<[u8; 16], MemoryRun>,
 }
@@ -34,6 +36,7 @@ impl MemoryIndex {
             base,
             next_position: DATA_START,
             next_seq: base,
+            damaged: false,
             places: Vec::new(),
             runs: HashMap::new(),
         }

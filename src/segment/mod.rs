@@ -64,8 +64,7 @@ pub(crate) struct Segment {
     opening: Mutex<()>,
     /// Everything in it was purged: its file is gone, or will be in a moment.
     freed: AtomicBool,
-    /// Streams, in the order of the index, that are known to have nothing left in here.
-    dead_runs: Mutex<usize>,
+    live: Mutex<life::Live>,
     /// The committed bytes as seen so far, when mapped.
     view: RwLock<Bytes>,
     index: RwLock<SegmentIndex>,
@@ -110,7 +109,7 @@ impl Segment {
             opened: OnceLock::new(),
             opening: Mutex::new(()),
             freed: AtomicBool::new(false),
-            dead_runs: Mutex::new(0),
+            live: Mutex::default(),
             view: RwLock::new(Bytes::new()),
             index: RwLock::new(SegmentIndex::Unread),
         }

@@ -1,6 +1,5 @@
 //! Where a reader stands among the segments.
 
-use std::io::ErrorKind;
 use std::sync::Arc;
 
 use super::{At, Reader, Scope};
@@ -21,6 +20,12 @@ impl Reader {
         true
     }
 
+    /// Whether a segment comes behind the one the reader stands in.
+    pub(super) fn has_successor(&self) -> bool {
+        let base = self.at.as_ref().map_or(0, |at| at.segment.base());
+        self.segments.last().is_some_and(|last| last.base() > base)
+    }
+
     /// Opens the segment's file. If it is not what its name says, the reader stands behind it at
     /// once, as behind any other damage.
     pub(super) fn check_file(&mut self) -> Result<()> {
@@ -32,8 +37,6 @@ impl Reader {
         if first >= at.segment.end_seq() {
             return Ok(());
         }
-        let freed =
-            |error: &Error| matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::NotFound);
         match at.segment.opened() {
             Ok(opened) => {
                 if let Scope::Stream { thinned, .. } = &mut self.scope {
@@ -51,7 +54,7 @@ impl Reader {
                 self.finished = self.next_seq >= self.end_seq;
                 Err(error)
             }
-            Err(error) if freed(&error) && self.inner.is_freed(&at.segment)? => {
+            Err(error) if error.is_not_found() && self.inner.is_freed(&at.segment)? => {
                 at.lost = true;
                 if let Scope::Log = self.scope {
                     self.next_seq = self.next_seq.max(at.segment.end_seq());

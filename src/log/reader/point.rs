@@ -23,6 +23,13 @@ impl Inner {
         if segment.is_freed() {
             return Err(Error::Gone { first: seq_id, next: SeqId(segment.end_seq()) });
         }
+        match segment.opened() {
+            Err(error) if error.is_not_found() && self.is_freed(segment)? => {
+                return Err(Error::Gone { first: seq_id, next: SeqId(segment.end_seq()) });
+            }
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
         let frame = segment.frame_of(&mut View::scattered(), seq_id.0)?;
         let stream = StreamId::from_bytes(frame.header.stream);
         if frame.header.kind != Kind::Batch {

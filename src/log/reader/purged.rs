@@ -21,7 +21,7 @@ impl Reader {
     pub(super) fn check_purges(&mut self) -> Result<()> {
         match self.first_error.take() {
             Some(error) => Err(error),
-            None if self.inner.purges.load(Ordering::Acquire) == self.purges => Ok(()),
+            None if self.finished || self.inner.purges.load(Ordering::Acquire) == self.purges => Ok(()),
             None => self.pass_purged().map_or(Ok(()), Err),
         }
     }
@@ -36,7 +36,8 @@ impl Reader {
         let Point { seq, log_offset } = self.inner.purged(*id);
         // Only once it has read a record, or was given a log_offset, does a reader know its own.
         let passed = if *in_order { log_offset >= *next_log_offset } else { seq >= self.next_seq };
-        if log_offset == 0 || !passed {
+        let read = self.next_seq >= self.end_seq || *next_log_offset >= *end_log_offset;
+        if log_offset == 0 || !passed || read {
             return None;
         }
         let stream = *id;
