@@ -6,10 +6,11 @@ mod damage_support;
 use std::sync::Arc;
 
 use damage_support::{
-    append, assert_repaired, flip_bit, frames, open, options, repair, segments, stream, truncate, verify,
+    Reading, append, assert_repaired, flip_bit, frames, open, options, repair, segments, stream, truncate,
+    verify,
 };
 use stratalog::storage::{MemoryStorage, Storage};
-use stratalog::{Batch, Durability, Log};
+use stratalog::{Batch, Durability, Error, Log};
 
 /// Nothing in it says that anything is durable.
 fn unwitnessed(storage: &MemoryStorage) -> Log {
@@ -64,8 +65,49 @@ fn a_damaged_record_before_a_segment_without_a_header_is_all_that_a_repair_loses
     assert!(!verify(&storage).is_clean());
     repair(&storage).unwrap();
     assert!(verify(&storage).is_clean(), "{:#?}", verify(&storage).findings);
-    let left = damage_support::Reading::of(open(&storage).unwrap().reader(..).unwrap()).records;
+    let left = Reading::of(open(&storage).unwrap().reader(..).unwrap()).records;
     let kept =
         due.iter().filter(|record| record.seq_id.0 <= last_of_first && record.seq_id.0 != hit.seqs.start + 1);
     assert_eq!(left.iter().collect::<Vec<_>>(), kept.collect::<Vec<_>>());
+}
+
+/// A repair leaves an empty segment in the place of one that is lost. Once that is freed as well, what
+/// was lost is still gone, and no damage.
+#[test]
+fn records_that_a_repair_lost_stay_gone_when_their_segment_is_freed() {
+    let storage = MemoryStorage::new();
+    let log = open(&storage).unwrap();
+    let mut batch = Batch::new();
+    (0..9).for_each(|k| batch.push(&damage_support::payload(k * 5 + 90)));
+    let mut lost = None;
+    while segments(&storage).len() < 5 {
+        log.append(stream(0), &batch).unwrap();
+        if segments(&storage).len() == 3 && lost.is_none() {
+            log.append(stream(0), &batch).unwrap();
+            lost = Some(log.append(stream(1), &Batch::one(b"lost")).unwrap());
+        }
+    }
+    let kept = log.append(stream(1), &Batch::one(b"kept")).unwrap();
+    log.close().unwrap();
+    storage.remove(&segments(&storage)[2]).unwrap();
+    repair(&storage).unwrap();
+
+    let log = open(&storage).unwrap();
+    log.advance_cursor(stream(0), "reader", log.committed()).unwrap();
+    let count = segments(&storage).len();
+    log.purge_passed(stream(0)).unwrap();
+    assert!(segments(&storage).len() + 3 < count, "{:?}", segments(&storage));
+    let lost = lost.unwrap();
+    for _ in 0..2 {
+        let gone = |error: &Error| matches!(error, Error::Gone { .. });
+        let reading = Reading::of(log.stream_reader(stream(1), ..).unwrap());
+        assert_eq!(reading.records.iter().map(|r| r.seq_id).collect::<Vec<_>>(), [kept.first_seq_id]);
+        assert!(reading.errors.len() == 1 && reading.errors.iter().all(gone), "{:?}", reading.errors);
+        assert!(log.record_at(stream(1), lost.first_log_offset).is_err_and(|error| gone(&error)));
+        assert!(log.record(lost.first_seq_id).is_err_and(|error| gone(&error)));
+    }
+    log.close().unwrap();
+    let report = verify(&storage);
+    assert!(report.is_clean(), "{:#?}", report.findings);
+    assert!(report.findings.iter().any(|finding| finding.found.contains("lost earlier")));
 }
