@@ -42,14 +42,18 @@ impl Model {
         self.streams.lock().unwrap().entry(stream).or_default().extend(seq_ids.map(|seq| seq.0));
     }
 
-    /// The SeqIds of a stream in `after < seq_id <= upto`.
-    fn range(&self, stream: StreamId, after: u64, upto: u64) -> Vec<u64> {
-        let streams = self.streams.lock().unwrap();
-        let all = streams.get(&stream).into_iter().flatten().copied();
-        let mut range: Vec<u64> = all.filter(|seq| (after + 1..=upto).contains(seq)).collect();
-        range.sort_unstable();
-        range
+    /// Every stream's SeqIds in order, once nobody produces any more.
+    fn sorted(&self) -> HashMap<StreamId, Vec<u64>> {
+        let mut streams = std::mem::take(&mut *self.streams.lock().unwrap());
+        streams.values_mut().for_each(|seq_ids| seq_ids.sort_unstable());
+        streams
     }
+}
+
+/// What lies in `after < seq_id <= upto`.
+fn range(seq_ids: &[u64], after: u64, upto: u64) -> &[u64] {
+    let place = |limit: u64| seq_ids.partition_point(|seq| *seq <= limit);
+    &seq_ids[place(after)..place(upto).max(place(after))]
 }
 
 fn seconds() -> u64 {
@@ -68,7 +72,7 @@ fn produce(hub: &Hub, model: &Model, stop: &AtomicBool, seed: u64) {
             _ => hub.log().submit(stream, &batch).and_then(stratalog::PendingAppend::wait),
         };
         model.note(stream, appended.unwrap().seq_ids());
-        if random.below(20) == 0 {
+        if random.below(4) == 0 {
             thread::sleep(Duration::from_micros(random.below(500)));
         }
     }
@@ -132,13 +136,15 @@ fn visit(hub: &Hub, random: &mut Random) -> Visit {
             Some(end)
         }
         (_, None) => {
-            let aim = hub.log().committed();
-            let reached = || {
-                let status = hub.status(&id).unwrap();
-                status.seq_id >= aim || status.lag_records == 0
-            };
-            until("the newest record", reached);
-            Some(aim.0)
+            // The producers are at work, so there is something after its start soon.
+            let floor = explicit.unwrap_or(came);
+            let mut newest = 0;
+            until("a record", || {
+                newest = hub.log().stream(stream).map_or(0, |stats| stats.last_seq_id.0);
+                newest > floor
+            });
+            until("the newest record", || seen.lock().unwrap().last().is_some_and(|last| *last >= newest));
+            Some(newest)
         }
     };
     hub.unsubscribe(&id);
@@ -195,9 +201,9 @@ fn crowd(log: &Log, seed: u64) {
     let visits: Vec<Visit> = subscribers.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
     stop.store(true, Ordering::Relaxed);
     producers.into_iter().for_each(|producer| producer.join().unwrap());
-    let mut delivered = 0;
+    let (mut delivered, model) = (0, model.sorted());
     for visit in &visits {
-        let due = model.range(visit.stream, visit.after, visit.upto);
+        let due = range(&model[&visit.stream], visit.after, visit.upto);
         assert_eq!(visit.seen, due, "seed {seed}, stream {}, {}", visit.stream, visit.what);
         delivered += due.len();
     }

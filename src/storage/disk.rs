@@ -112,7 +112,7 @@ impl Storage for DiskStorage {
         }
         let pid = std::process::id();
         file.set_len(0).and_then(|()| writeln!(file, "{pid}")).map_err(|e| io("write", e))?;
-        Ok(Box::new(DiskLock { _file: file, pid }))
+        Ok(Box::new(DiskLock { file, pid }))
     }
 
     fn list(&self) -> io::Result<Vec<DirectoryEntry>> {
@@ -184,8 +184,18 @@ impl Storage for DiskStorage {
 /// The system drops the lock with the file, however the process ends.
 #[derive(Debug)]
 struct DiskLock {
-    _file: File,
+    file: File,
     pid: u32,
+}
+
+impl Drop for DiskLock {
+    /// Said, because closing the file is not enough while another thread starts a process: between its
+    /// fork and its exec that one has the file too, and the lock with it.
+    fn drop(&mut self) {
+        if self.held_here() {
+            let _ = self.file.unlock();
+        }
+    }
 }
 
 impl StorageLock for DiskLock {
