@@ -168,8 +168,12 @@ pub fn build(options: &Options, operations: &[u8], crash: bool) -> (MemoryStorag
         let size = usize::from(argument);
         let operation = operation % 16;
         match operation {
-            0..=3 => drop(model.append(&log, &Terms::new(), operation, 1 + size % 4, size * 3)),
-            4 => drop(model.append(&log, &Terms::new(), argument % 4, 1, 8000 + size * 150)),
+            0..=3 => {
+                model.append(&log, &Terms::new(), operation, 1 + size % 4, size * 3);
+            }
+            4 => {
+                model.append(&log, &Terms::new(), argument % 4, 1, 8000 + size * 150);
+            }
             5 => log.checkpoint().expect("memory does not fail"),
             6 => {
                 log.close().expect("memory does not fail");

@@ -370,6 +370,8 @@ impl Examiner<'_> {
             self.found.findings.push(if first.number < count { finding } else { finding.remedy(NOTE_LOST) });
         }
         at.damaged = true;
+        // It is damage because some of it was durable, and a frame is so as a whole.
+        self.found.durable = self.found.durable.max(seen.header.next_seq() - 1);
         self.take(at, seen)
     }
 

@@ -117,6 +117,11 @@ impl Registry {
         self.holes.range(..=seq).next_back().map(|(first, end)| (*first, *end)).filter(|(_, end)| seq < *end)
     }
 
+    /// Whether any of the SeqIds `first..end` was freed.
+    pub(crate) fn any_freed_in(&self, first: u64, end: u64) -> bool {
+        self.hole_around(first).is_some() || self.next_hole(first).is_some_and(|hole| hole < end)
+    }
+
     /// Where the next freed SeqIds behind `seq` begin.
     fn next_hole(&self, seq: u64) -> Option<u64> {
         self.holes.range(seq.saturating_add(1)..).next().map(|(first, _)| *first)
@@ -215,6 +220,7 @@ mod tests {
         assert_eq!(registry.hole_around(8), Some((5, 9)));
         assert_eq!(registry.hole_around(9), None);
         assert_eq!(registry.next_hole(5), Some(20));
+        assert!(registry.any_freed_in(8, 9) && registry.any_freed_in(9, 21) && !registry.any_freed_in(9, 20));
         assert!(registry.is_freed(29) && !registry.is_freed(30));
     }
 }

@@ -93,12 +93,14 @@ impl Reader {
                     at.after = position - 1;
                     return self.pass_purged().map_or(Ok(true), Err);
                 }
+                // They were lost before, and what was left of their segment was purged.
+                let freed = self.inner.registry.read().any_freed_in(self.next_seq, frame.header.first_seq);
                 let due = std::mem::replace(next_log_offset, first);
                 at.frames.push_front(position);
                 at.after = position - 1;
                 return Err(if let Some(damage) = damage {
                     damage
-                } else if *thinned {
+                } else if *thinned || freed {
                     Error::Gone { first: SeqId(self.next_seq), next: SeqId(frame.header.first_seq) }
                 } else {
                     Error::stream_offset(at.segment.name(), position, *id, LogOffset(due), LogOffset(first))
