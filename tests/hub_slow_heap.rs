@@ -29,10 +29,14 @@ fn the_heap_is_flat_while_a_subscriber_falls_behind_by_a_hundred_megabytes() {
     let mut batch = Batch::new();
     (0..50).for_each(|n| batch.push(&payload(n, 2_000)));
     // The log's own buffers and the first segments have their size by then.
-    (0..200).for_each(|_| drop(hub.append(stream(1), &batch).unwrap()));
+    for _ in 0..200 {
+        hub.append(stream(1), &batch).unwrap();
+    }
     first.recv_timeout(Duration::from_secs(20)).unwrap();
     let before = heap();
-    (0..1_000).for_each(|_| drop(hub.append(stream(1), &batch).unwrap()));
+    for _ in 0..1_000 {
+        hub.append(stream(1), &batch).unwrap();
+    }
     let grown = heap().saturating_sub(before);
     let status = hub.statuses().remove(0);
     println!(

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::reader::Reader;
 use super::{Inner, Log};
 use crate::error::{Error, Result};
 use crate::format::control::{Control, Point};
@@ -130,13 +129,26 @@ impl Inner {
             return Ok(());
         }
         // The last record that goes, not a place behind it: who stands there has lost nothing.
-        let last = LogOffset(upto.log_offset);
-        let numbers = Reader::of_stream(Arc::clone(self), stream, &(last..=last)).next_numbers();
-        let upto = match numbers {
-            Ok(Some((seq, _))) => Point { seq, ..upto },
-            _ => upto,
-        };
+        let upto = Point { seq: self.seq_of(stream, upto)?, ..upto };
         self.control(Control::Purge { stream: *stream.as_bytes(), upto }).map(drop)
+    }
+
+    /// The SeqId of the record at a point, found from there backwards; the point's own if that record
+    /// can't be read.
+    fn seq_of(&self, stream: StreamId, point: Point) -> Result<u64> {
+        let least = self.purged(stream).seq;
+        let segments = self.segments();
+        let before = segments.iter().rev().skip_while(|segment| segment.base() > point.seq);
+        for segment in before.take_while(|segment| segment.end_seq() > least) {
+            match segment.seq_of(stream.as_bytes(), point.log_offset) {
+                Ok(Some(seq)) => return Ok(seq),
+                Ok(None) | Err(Error::Corrupt(_)) => {}
+                // Freed meanwhile.
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(point.seq)
     }
 
     /// Removes the segments in which nothing is left, but for the last one.

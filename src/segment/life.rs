@@ -75,15 +75,8 @@ impl Segment {
         if live.holder.is_some_and(|(stream, last)| last > upto(&stream)) {
             return Ok(false);
         }
-        // A file that nobody reads is not kept open for this.
-        let probe;
-        let open = match self.opened.get() {
-            Some(_) => self,
-            None => {
-                probe = Segment::sealed(&self.home, self.base, self.end_seq());
-                &probe
-            }
-        };
+        let passing = self.passing();
+        let open = passing.as_ref().unwrap_or(self);
         loop {
             let runs = open.last_frames(live.dead_runs)?;
             if runs.is_empty() {
@@ -100,6 +93,26 @@ impl Segment {
                 live.dead_runs += 1;
             }
         }
+    }
+
+    /// Another one of the same file, for a look in passing: a file that nobody reads is not kept open.
+    fn passing(&self) -> Option<Segment> {
+        let unread = self.opened.get().is_none();
+        unread.then(|| Segment::sealed(&self.home, self.base, self.end_seq()))
+    }
+
+    /// The SeqId of a stream's record, if it is in here and can be read.
+    pub(crate) fn seq_of(&self, stream: &[u8; 16], log_offset: u64) -> Result<Option<u64>> {
+        let passing = self.passing();
+        let open = passing.as_ref().unwrap_or(self);
+        let Some(position) = open.stream_frames(stream, log_offset, 0)?.front().copied() else {
+            return Ok(None);
+        };
+        let frame = open.frame_at(&mut View::scattered(), position)?;
+        Ok(frame.ok().and_then(|frame| {
+            let k = log_offset.checked_sub(frame.header.first_log_offset)?;
+            (k < u64::from(frame.header.count)).then(|| frame.header.first_seq + k)
+        }))
     }
 
     /// The position of the last frame of each stream, from stream number `skip` on.

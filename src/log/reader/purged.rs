@@ -69,6 +69,7 @@ impl Inner {
             // Beside a writer, the news may not have come here yet.
             self.refresh(Verdict::Peek)?;
         }
-        Ok(segment.is_freed())
+        // The list may hold another one of the same file by now.
+        Ok(segment.is_freed() || self.registry.read().is_freed(segment.base()))
     }
 }
