@@ -157,9 +157,7 @@ fn a_retry_of_a_committed_batch_is_not_said_to_be_lost() {
     let (held, failing) = (gate.clone(), Arc::new(AtomicBool::new(false)));
     let fail = Arc::clone(&failing);
     let before: Hook = Arc::new(move |operation, name| {
-        if operation == "write" && name.ends_with(".segment")
-            || operation == "write" && name.contains("spare")
-        {
+        if operation == "write" && (name.ends_with(".segment") || name.contains("spare")) {
             held.pass();
             if fail.load(Ordering::SeqCst) {
                 return Err(std::io::Error::other("injected"));
@@ -245,9 +243,7 @@ fn a_cursor_does_not_come_back_below_a_deletion() {
     let gate = Gate::default();
     let held = gate.clone();
     let before: Hook = Arc::new(move |operation, name| {
-        if operation == "write" && name.contains("spare")
-            || operation == "write" && name.ends_with(".segment")
-        {
+        if operation == "write" && (name.contains("spare") || name.ends_with(".segment")) {
             held.pass();
         }
         Ok(())

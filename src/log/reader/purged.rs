@@ -13,7 +13,7 @@ use crate::segment::{Frame, Segment};
 impl Reader {
     /// Begins behind what was purged. Who asked for something below is told so first.
     pub(super) fn behind_purge(mut self, asked: bool) -> Self {
-        self.first_error = self.pass_purged().filter(|_| asked);
+        self.first_error = self.step_behind().filter(|_| asked);
         self
     }
 
@@ -26,8 +26,18 @@ impl Reader {
         }
     }
 
-    /// Moves behind what was purged; the error if that passed anything over.
+    /// Moves behind what was purged; the error if that passed over anything that was wanted.
     pub(super) fn pass_purged(&mut self) -> Option<Error> {
+        let read = match &self.scope {
+            Scope::Log => true,
+            Scope::Stream { next_log_offset, end_log_offset, .. } => {
+                self.next_seq >= self.end_seq || next_log_offset >= end_log_offset
+            }
+        };
+        if read { None } else { self.step_behind() }
+    }
+
+    fn step_behind(&mut self) -> Option<Error> {
         // Before the look: what is purged after it is looked up again.
         self.purges = self.inner.purges.load(Ordering::Acquire);
         let Scope::Stream { id, next_log_offset, end_log_offset, in_order, .. } = &mut self.scope else {
@@ -36,8 +46,7 @@ impl Reader {
         let Point { seq, log_offset } = self.inner.purged(*id);
         // Only once it has read a record, or was given a log_offset, does a reader know its own.
         let passed = if *in_order { log_offset >= *next_log_offset } else { seq >= self.next_seq };
-        let read = self.next_seq >= self.end_seq || *next_log_offset >= *end_log_offset;
-        if log_offset == 0 || !passed || read {
+        if log_offset == 0 || !passed {
             return None;
         }
         let stream = *id;
