@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::LocalIngest;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ingest::contract::{Ingest, IngestStatus};
 
 impl Ingest for LocalIngest {
@@ -18,6 +18,10 @@ impl Ingest for LocalIngest {
 
     fn reset(&self) -> Result<()> {
         self.check_open()?;
+        if self.log().is_read_only() {
+            let why = "reset: expected a log that is open for writing, found one opened for reading only";
+            return Err(Error::Invalid(why.into()));
+        }
         for subscription in self.hub.statuses() {
             self.hub.unsubscribe(&subscription.id);
         }
