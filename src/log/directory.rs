@@ -58,6 +58,11 @@ impl Survey {
         }
     }
 
+    /// Segment `base` is not there, and later ones are.
+    pub(super) fn lacks(&self, base: u64) -> bool {
+        self.segments.binary_search(&base).is_err() && self.segments.last().is_some_and(|last| *last > base)
+    }
+
     /// Nothing was ever appended here.
     pub(super) fn is_new(&self) -> bool {
         self.segments.is_empty() && self.checkpoints.is_empty()

@@ -1,5 +1,6 @@
 //! A log opened for reading only, beside the one who writes it.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -15,6 +16,9 @@ use crate::segment::{Segment, names};
 use crate::storage::Access;
 
 const POLL: Duration = Duration::from_millis(10);
+
+/// How often a writer may overtake one look of ours: each time it has written two checkpoints meanwhile.
+pub(super) const LOOKS: u32 = 10;
 
 /// How far a scanned segment is visible.
 struct End {
@@ -34,7 +38,7 @@ impl Inner {
             looks += 1;
             match self.look(&mut place, verdict) {
                 // The writer frees segments while we look at them.
-                Err(error) if error.is_not_found() && looks < 3 => {}
+                Err(error) if error.is_not_found() && looks < LOOKS => {}
                 outcome => return outcome,
             }
         }
@@ -42,9 +46,8 @@ impl Inner {
 
     fn look(&self, place: &mut Start, verdict: Verdict) -> Result<bool> {
         let mut survey = Survey::of(self.home.storage.as_ref())?;
-        let gone = survey.segments.binary_search(&place.base).is_err()
-            && survey.segments.last().is_some_and(|last| *last > place.base);
-        let start = if gone { self.leap(&mut survey)? } else { self.rejoin(&survey, *place)? };
+        let start =
+            if survey.lacks(place.base) { self.leap(&mut survey)? } else { self.rejoin(&survey, *place)? };
         let replay = Scan::new(&self.home, &survey.segments, None, verdict, start).run(start)?;
         let visible = replay.durable.max(replay.committed);
         let ends = ends(&replay, visible);
@@ -72,6 +75,10 @@ impl Inner {
         };
         *survey = Survey::of(storage)?;
         let start = Start::at(&newest);
+        if survey.lacks(start.base) {
+            let overtaken = io::Error::new(io::ErrorKind::NotFound, "freed while a follower looked for it");
+            return Err(Error::io("find", names::segment(start.base), overtaken));
+        }
         let mut registry = self.registry.write();
         newest.controls.iter().for_each(|control| registry.apply(control));
         let list = open::sealed_before(&self.home, survey, &registry, start.base);

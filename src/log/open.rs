@@ -9,6 +9,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use super::checkpoints::{self, Checkpoints};
 use super::commit::Writer;
 use super::directory::Survey;
+use super::follow::LOOKS;
 use super::producers::Producers;
 use super::recovery::{self, RecoveryReport};
 use super::registry::Registry;
@@ -205,7 +206,7 @@ impl Log {
     /// A writer that frees segments may overtake who looks at its directory: then look again.
     fn open_read_only_with(options: Options, storage: Arc<dyn Storage>) -> Result<Log> {
         let mut outcome = Err(Error::Closed);
-        for _ in 0..3 {
+        for _ in 0..LOOKS {
             outcome = Log::look(options.clone(), Arc::clone(&storage));
             let overtaken = |error: &Error| error.is_corruption() || error.is_not_found();
             if !outcome.as_ref().is_err_and(overtaken) {

@@ -167,9 +167,9 @@ impl<'a> Scan<'a> {
             let next_base = self.segments.get(k + 1).copied();
             let name = names::segment(base);
             // A checkpoint of an empty log names no segment, and so does not say that one is missing.
-            let begins_there = k > first || base == start.base || self.verdict != Verdict::Judge;
-            if !begins_there || (k > first && base != self.replay.next_seq) {
-                return Err(gap(&name, self.replay.next_seq, base));
+            let due = if k == first { start.base } else { self.replay.next_seq };
+            if base != due {
+                return Err(gap(&name, due, base));
             }
             let file =
                 self.home.storage.open(&name, Access::Read).map_err(|e| Error::io("open", &name, e))?;
