@@ -125,7 +125,9 @@ impl<'a> Examiner<'a> {
         for (k, link) in links.iter().enumerate() {
             // Held from here on: its bytes can be read though its name goes.
             let file = files::open(self.storage, &link.name);
-            if matches!(link.content, Content::Segment(_)) && matches!(file, Ok(None)) {
+            let gone = matches!(link.content, Content::Segment(_)) && matches!(file, Ok(None));
+            // One before it may have gone while the names were listed.
+            if gone || link.base > freed.hole_around(due).map_or(due, |(_, end)| end) {
                 *freed = self.freed_by_now()?;
             }
             if freed.is_freed(link.base) {
@@ -186,10 +188,18 @@ impl<'a> Examiner<'a> {
 
     /// What a writer at work has freed meanwhile.
     fn freed_by_now(&mut self) -> Result<Registry> {
-        let entries = files::list(self.storage)?;
-        let mut look = Examination::default();
-        marks::load(self.storage, &entries, &mut look)?;
-        let freed = chain::build(self.storage, &entries, &look.marks)?.freed;
+        let mut freed = Registry::default();
+        // What says that a segment was freed may be freed itself while we look for it.
+        for _ in 0..ATTEMPTS {
+            let entries = files::list(self.storage)?;
+            let mut look = Examination::default();
+            marks::load(self.storage, &entries, &mut look)?;
+            let chain = chain::build(self.storage, &entries, &look.marks)?;
+            freed = chain.freed;
+            if !chain.incomplete {
+                break;
+            }
+        }
         self.found.numbers.know_purged(freed.all_purged());
         Ok(freed)
     }

@@ -30,7 +30,7 @@ pub(super) fn list(storage: &dyn Storage) -> Result<Vec<Entry>> {
             _ if !ours => 0,
             Ok(Some(Ok(bytes))) => bytes,
             // Names come and go while a writer is at work; what can't be opened is told of later.
-            Ok(None) => continue,
+            Ok(None) if !matches!(kind, Name::Segment(_)) => continue,
             _ => 0,
         };
         entries.push(Entry { name: entry.name, kind, is_file: entry.is_file, bytes });

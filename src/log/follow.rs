@@ -45,10 +45,7 @@ impl Inner {
     }
 
     fn look(&self, place: &mut Start, verdict: Verdict) -> Result<bool> {
-        let mut survey = Survey::of(self.home.storage.as_ref())?;
-        let start =
-            if survey.lacks(place.base) { self.leap(&mut survey)? } else { self.rejoin(&survey, *place)? };
-        let replay = Scan::new(&self.home, &survey.segments, None, verdict, start).run(start)?;
+        let (start, replay) = self.scan_from(*place, verdict)?;
         let visible = replay.durable.max(replay.committed);
         let ends = ends(&replay, visible);
         let Some(last) = ends.last() else { return Ok(false) };
@@ -64,15 +61,42 @@ impl Inner {
         Ok(more)
     }
 
-    /// The segment in which the follower stood was freed: it goes on from the newest checkpoint, which
-    /// lies behind that and knows what was said before.
-    fn leap(&self, survey: &mut Survey) -> Result<Start> {
+    /// Scans what there is behind `place`, over segments that were freed.
+    fn scan_from(&self, place: Start, verdict: Verdict) -> Result<(Start, Replay)> {
+        let mut survey = Survey::of(self.home.storage.as_ref())?;
+        let scan = |survey: &Survey, start: Start| {
+            let replay = Scan::new(&self.home, &survey.segments, None, verdict, start).run(start)?;
+            Ok((start, replay))
+        };
+        let mut reached = 0;
+        let mut seen = None;
+        if !survey.lacks(place.base) {
+            let found = scan(&survey, self.rejoin(&survey, place)?);
+            if !stops_short(&found, &survey) {
+                return found;
+            }
+            reached = found.as_ref().map_or(place.next_seq, |(_, replay)| replay.next_seq);
+            seen = Some(found);
+        }
+        match (self.leap(&mut survey, reached)?, seen) {
+            (Some(start), _) => scan(&survey, start),
+            (None, Some(seen)) => seen,
+            (None, None) => scan(&survey, Start::FIRST),
+        }
+    }
+
+    /// Segments in the follower's way were freed: it goes on from the newest checkpoint, which lies
+    /// behind them and knows what was said before. `None` if there is no checkpoint behind `reached`.
+    fn leap(&self, survey: &mut Survey, reached: u64) -> Result<Option<Start>> {
         let storage = self.home.storage.as_ref();
         let present = |name: &str| survey.checkpoints.iter().any(|held| held == name);
         let loaded = checkpoints::load(storage, self.home.read_mode, present)?;
         let Some(newest) = loaded.newest else {
-            return survey.check_present([1].into_iter()).map(|()| Start::FIRST);
+            return survey.check_present([1].into_iter()).map(|()| None);
         };
+        if newest.head.next_seq <= reached {
+            return Ok(None);
+        }
         *survey = Survey::of(storage)?;
         let start = Start::at(&newest);
         if survey.lacks(start.base) {
@@ -88,7 +112,7 @@ impl Inner {
         self.purges.fetch_add(1, Ordering::Release);
         *self.hints.write() = Hints { table: newest.streams.clone(), next_seq: start.next_seq };
         self.tail.lock().streams = Streams::new(newest.streams);
-        Ok(start)
+        Ok(Some(start))
     }
 
     /// Where to go on. A writer that recovered has written again, in another file, what nothing
@@ -165,6 +189,14 @@ impl Inner {
             }
             std::thread::sleep(left.map_or(POLL, |left| left.min(POLL)));
         }
+    }
+}
+
+/// What was due is not there, and a later segment is.
+fn stops_short(seen: &Result<(Start, Replay)>, survey: &Survey) -> bool {
+    match seen {
+        Ok((_, replay)) => survey.segments.last().is_some_and(|last| *last > replay.next_seq),
+        Err(error) => error.is_corruption(),
     }
 }
 
