@@ -1,0 +1,327 @@
+//! A disk in memory, as a file of a FUSE file system, that records what reaches it.
+//!
+//! The file `disk` goes under a loop device. What a load writes into the file `said` is recorded among
+//! the writes and flushes of the disk: one thread serves both, so there is one order.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use fuser::{
+    BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
+    INodeNo, LockOwner, MountOption, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry,
+    ReplyOpen, ReplyWrite, Request, WriteFlags,
+};
+
+use crate::blocks::Blocks;
+use crate::chance::Chance;
+use crate::recording::{Event, Recording, Survives, survive};
+
+const DISK: INodeNo = INodeNo(2);
+const SAID: INodeNo = INodeNo(3);
+const NEVER_CHANGES: Duration = Duration::from_secs(3600);
+/// `O_SYNC` and `O_DSYNC`, as Linux has them.
+const SYNCHRONOUS: i32 = 0o4_010_000;
+
+/// One write or flush is to fail.
+#[derive(Debug, Clone, Copy)]
+struct Fault {
+    /// So many writes and flushes succeed before.
+    after: u64,
+    seed: u64,
+}
+
+#[derive(Debug)]
+struct State {
+    content: Blocks,
+    recording: Option<Recording>,
+    said: Vec<u8>,
+    unread: Vec<u8>,
+    fault: Option<Fault>,
+    /// What failed, once it has.
+    failed: Option<String>,
+    broken: Option<String>,
+}
+
+/// The mounted file system; unmounted when dropped.
+#[derive(Debug)]
+pub(crate) struct Device {
+    state: Arc<Mutex<State>>,
+    mount_point: PathBuf,
+    session: Option<BackgroundSession>,
+}
+
+impl Device {
+    pub(crate) fn mount(mount_point: &Path, bytes: u64) -> Result<Device> {
+        std::fs::create_dir_all(mount_point)?;
+        let state = Arc::new(Mutex::new(State {
+            content: Blocks::new(bytes),
+            recording: None,
+            said: Vec::new(),
+            unread: Vec::new(),
+            fault: None,
+            failed: None,
+            broken: None,
+        }));
+        let mut config = Config::default();
+        config.mount_options = vec![MountOption::FSName("stratalog-disks".into())];
+        let files = Files { state: Arc::clone(&state) };
+        let session = fuser::spawn_mount(files, mount_point, &config).context("mount a FUSE file system")?;
+        Ok(Device { state, mount_point: mount_point.to_owned(), session: Some(session) })
+    }
+
+    pub(crate) fn disk(&self) -> PathBuf {
+        self.mount_point.join("disk")
+    }
+
+    pub(crate) fn said(&self) -> PathBuf {
+        self.mount_point.join("said")
+    }
+
+    /// What is on the disk now counts as durable; from here on all is recorded.
+    pub(crate) fn begin(&self) {
+        let mut state = lock(&self.state);
+        state.recording = Some(Recording { before: state.content.clone(), events: Vec::new() });
+    }
+
+    /// The events so far.
+    pub(crate) fn events(&self) -> usize {
+        lock(&self.state).recording.as_ref().map_or(0, |recording| recording.events.len())
+    }
+
+    /// Ends the recording.
+    pub(crate) fn finish(&self) -> Result<Recording> {
+        let mut state = lock(&self.state);
+        if let Some(broken) = state.broken.take() {
+            anyhow::bail!("{broken}");
+        }
+        state.recording.take().context("expected a recording, found none")
+    }
+
+    /// The n-th write or flush from now on fails with EIO, once; n counts from 1. Of a write that fails,
+    /// any sectors may have reached the disk.
+    pub(crate) fn fail_nth(&self, n: u64, seed: u64) {
+        let mut state = lock(&self.state);
+        state.fault = Some(Fault { after: n - 1, seed });
+        state.failed = None;
+    }
+
+    /// What failed, if anything has.
+    pub(crate) fn failed(&self) -> Option<String> {
+        lock(&self.state).failed.clone()
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take()
+            && let Err(error) = session.umount_and_join()
+        {
+            eprintln!("unmount {}: {error}", self.mount_point.display());
+        }
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl State {
+    fn record(&mut self, event: Event) {
+        if let Some(recording) = &mut self.recording {
+            recording.events.push(event);
+        }
+    }
+
+    /// True if this call is the one that fails.
+    fn fails(&mut self, what: impl FnOnce() -> String) -> Option<u64> {
+        let fault = self.fault.as_mut()?;
+        if fault.after > 0 {
+            fault.after -= 1;
+            return None;
+        }
+        let seed = fault.seed;
+        self.fault = None;
+        self.failed = Some(what());
+        Some(seed)
+    }
+
+    fn write(&mut self, position: u64, bytes: &[u8], synchronous: bool) -> io::Result<()> {
+        if let Some(seed) = self.fails(|| format!("write of {} bytes at {position}", bytes.len())) {
+            let mut chance = Chance::new(seed);
+            let survives = if chance.one_in(2) { Survives::None } else { Survives::Sectors };
+            let before = self.content.clone();
+            survive(&mut self.content, position, bytes, survives, &mut chance);
+            let partly = self.content.read(position, bytes.len());
+            if partly != before.read(position, bytes.len()) {
+                self.record(Event::Write { position, bytes: partly.into() });
+            }
+            return Err(io::ErrorKind::Other.into());
+        }
+        self.content.write(position, bytes);
+        self.record(Event::Write { position, bytes: bytes.into() });
+        if synchronous {
+            self.record(Event::Flush);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.fails(|| "flush".into()).is_some() {
+            return Err(io::ErrorKind::Other.into());
+        }
+        self.record(Event::Flush);
+        Ok(())
+    }
+
+    fn say(&mut self, bytes: &[u8]) {
+        self.said.extend_from_slice(bytes);
+        self.unread.extend_from_slice(bytes);
+        while let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.unread.drain(..=end).collect();
+            let line = String::from_utf8_lossy(&line[..end]).into_owned();
+            match line.parse() {
+                Ok(said) => self.record(Event::Said(said)),
+                Err(error) => self.broken = Some(format!("{line:?}: {error}")),
+            }
+        }
+    }
+}
+
+struct Files {
+    state: Arc<Mutex<State>>,
+}
+
+impl Files {
+    fn attributes(&self, inode: INodeNo) -> Option<FileAttr> {
+        let state = lock(&self.state);
+        let (kind, size) = match inode {
+            INodeNo::ROOT => (FileType::Directory, 0),
+            DISK => (FileType::RegularFile, state.content.bytes()),
+            SAID => (FileType::RegularFile, state.said.len() as u64),
+            _ => return None,
+        };
+        Some(FileAttr {
+            ino: inode,
+            size,
+            blocks: size / 512,
+            atime: UNIX_EPOCH,
+            mtime: UNIX_EPOCH,
+            ctime: UNIX_EPOCH,
+            crtime: UNIX_EPOCH,
+            kind,
+            perm: 0o700,
+            nlink: 1,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            blksize: 4096,
+            flags: 0,
+        })
+    }
+
+    fn lifetime(inode: INodeNo) -> Duration {
+        if inode == SAID { Duration::ZERO } else { NEVER_CHANGES }
+    }
+}
+
+impl Filesystem for Files {
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let inode = match name.to_str() {
+            Some("disk") if parent == INodeNo::ROOT => DISK,
+            Some("said") if parent == INodeNo::ROOT => SAID,
+            _ => return reply.error(Errno::ENOENT),
+        };
+        match self.attributes(inode) {
+            Some(attributes) => reply.entry(&Self::lifetime(inode), &attributes, Generation(0)),
+            None => reply.error(Errno::ENOENT),
+        }
+    }
+
+    fn getattr(&self, _: &Request, inode: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        match self.attributes(inode) {
+            Some(attributes) => reply.attr(&Self::lifetime(inode), &attributes),
+            None => reply.error(Errno::ENOENT),
+        }
+    }
+
+    fn open(&self, _: &Request, inode: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        // A line must arrive when it is said, not when pages are written back.
+        let flags = if inode == SAID { FopenFlags::FOPEN_DIRECT_IO } else { FopenFlags::FOPEN_KEEP_CACHE };
+        reply.opened(FileHandle(0), flags);
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        inode: INodeNo,
+        _: FileHandle,
+        position: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let state = lock(&self.state);
+        if inode == DISK {
+            let bytes = state.content.read(position, size as usize);
+            drop(state);
+            return reply.data(&bytes);
+        }
+        let begin = state.said.len().min(position as usize);
+        let end = state.said.len().min(begin + size as usize);
+        reply.data(&state.said[begin..end]);
+    }
+
+    fn write(
+        &self,
+        _: &Request,
+        inode: INodeNo,
+        _: FileHandle,
+        position: u64,
+        bytes: &[u8],
+        _: WriteFlags,
+        flags: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let mut state = lock(&self.state);
+        if inode == SAID {
+            state.say(bytes);
+        } else if state.write(position, bytes, flags.0 & SYNCHRONOUS != 0).is_err() {
+            return reply.error(Errno::EIO);
+        }
+        drop(state);
+        reply.written(bytes.len() as u32);
+    }
+
+    fn fsync(&self, _: &Request, inode: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        match if inode == DISK { lock(&self.state).flush() } else { Ok(()) } {
+            Ok(()) => reply.ok(),
+            Err(_) => reply.error(Errno::EIO),
+        }
+    }
+
+    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        reply.ok();
+    }
+
+    fn readdir(&self, _: &Request, _: INodeNo, _: FileHandle, skip: u64, mut reply: ReplyDirectory) {
+        for (at, (inode, name)) in
+            [(DISK, "disk"), (SAID, "said")].into_iter().enumerate().skip(skip as usize)
+        {
+            if reply.add(inode, at as u64 + 1, FileType::RegularFile, name) {
+                break;
+            }
+        }
+        reply.ok();
+    }
+}
+
+/// Whether a FUSE file system can be served here.
+pub(crate) fn available() -> bool {
+    std::fs::File::options().read(true).write(true).open("/dev/fuse").is_ok()
+}

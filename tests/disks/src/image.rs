@@ -1,0 +1,68 @@
+//! From the image of a disk to the log on it, by the file system's own recovery.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::blocks::Blocks;
+use crate::history::Known;
+use crate::judge::{Verdict, judge};
+use crate::power_cuts::log_in;
+use crate::system::{FileSystem, LoopDevice, Mounted, run, run_with};
+
+/// What an image was found to hold.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) verdict: Verdict,
+    /// Batches that had been acknowledged by then.
+    pub(crate) acknowledged: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Check {
+    pub(crate) fs: FileSystem,
+    /// Every n-th image of ext4 is mounted, the others are replayed without the kernel.
+    pub(crate) mount_every: usize,
+    pub(crate) work: PathBuf,
+}
+
+impl Check {
+    /// `job` tells apart what is done at the same time.
+    pub(crate) fn look(&self, job: usize, at: usize, image: &Blocks, known: &Known) -> Result<Outcome> {
+        let file = self.work.join(format!("image-{job}"));
+        image.write_to(&file).with_context(|| format!("write {}", file.display()))?;
+        let verdict = if self.fs == FileSystem::Ext4 && !at.is_multiple_of(self.mount_every.max(1)) {
+            self.replayed(job, &file, known)
+        } else {
+            self.mounted(job, &file, known)
+        };
+        std::fs::remove_file(&file)?;
+        Ok(Outcome {
+            verdict: verdict.with_context(|| format!("image {at}"))?,
+            acknowledged: known.acknowledged.len(),
+        })
+    }
+
+    fn mounted(&self, job: usize, file: &Path, known: &Known) -> Result<Verdict> {
+        let disk = LoopDevice::over(file)?;
+        let options = if self.fs == FileSystem::Xfs { "nouuid" } else { "defaults" };
+        let place = self.work.join(format!("image-{job}-mounted"));
+        let mounted = Mounted::mount(disk.path(), &place, self.fs.name(), options)?;
+        judge(&log_in(mounted.path()), known)
+    }
+
+    /// ext4 only: the journal is replayed by e2fsck, the files are taken out by debugfs.
+    fn replayed(&self, job: usize, file: &Path, known: &Known) -> Result<Verdict> {
+        let arguments = ["-y", "-E", "journal_only"].map(OsStr::new);
+        // 1: something was corrected.
+        run_with("e2fsck", arguments.into_iter().chain([file.as_os_str()]), &[0, 1])?;
+        let taken_out = self.work.join(format!("image-{job}-files"));
+        std::fs::create_dir_all(&taken_out)?;
+        let order = format!("rdump / {}", taken_out.display());
+        run("debugfs", [OsStr::new("-R"), OsStr::new(&order), file.as_os_str()])?;
+        let verdict = judge(&log_in(&taken_out), known);
+        std::fs::remove_dir_all(&taken_out)?;
+        verdict
+    }
+}
