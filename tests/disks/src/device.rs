@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use fuser::{
@@ -18,6 +18,7 @@ use fuser::{
 
 use crate::blocks::Blocks;
 use crate::chance::Chance;
+use crate::history::Said;
 use crate::recording::{Event, Recording, Survives, survive};
 
 const DISK: INodeNo = INodeNo(2);
@@ -41,8 +42,8 @@ struct State {
     said: Vec<u8>,
     unread: Vec<u8>,
     fault: Option<Fault>,
-    /// What failed, once it has.
-    failed: Option<String>,
+    /// What failed, once it has, and how many events came before.
+    failed: Option<(String, usize)>,
     broken: Option<String>,
 }
 
@@ -87,11 +88,6 @@ impl Device {
         state.recording = Some(Recording { before: state.content.clone(), events: Vec::new() });
     }
 
-    /// The events so far.
-    pub(crate) fn events(&self) -> usize {
-        lock(&self.state).recording.as_ref().map_or(0, |recording| recording.events.len())
-    }
-
     /// Ends the recording.
     pub(crate) fn finish(&self) -> Result<Recording> {
         let mut state = lock(&self.state);
@@ -109,9 +105,41 @@ impl Device {
         state.failed = None;
     }
 
-    /// What failed, if anything has.
-    pub(crate) fn failed(&self) -> Option<String> {
+    /// What failed, if anything has, and how many events came before.
+    pub(crate) fn failed(&self) -> Option<(String, usize)> {
         lock(&self.state).failed.clone()
+    }
+
+    /// How often the load said that it had opened its log.
+    pub(crate) fn opened(&self) -> usize {
+        self.count_said(|said| matches!(said, Said::Open { .. }))
+    }
+
+    /// Why a call of the log failed last.
+    pub(crate) fn last_failure(&self) -> Option<String> {
+        let state = lock(&self.state);
+        state.recording.iter().flat_map(|recording| recording.events.iter().rev()).find_map(|event| {
+            match event {
+                Event::Said(Said::Failed { why, .. }) => Some(why.clone()),
+                _ => None,
+            }
+        })
+    }
+
+    fn count_said(&self, wanted: impl Fn(&Said) -> bool) -> usize {
+        let state = lock(&self.state);
+        let events = state.recording.iter().flat_map(|recording| &recording.events);
+        events.filter(|event| matches!(event, Event::Said(said) if wanted(said))).count()
+    }
+
+    /// Waits until the load says something.
+    pub(crate) fn until_said(&self, wanted: impl Fn(&Said) -> bool, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        while self.count_said(&wanted) == 0 {
+            anyhow::ensure!(Instant::now() < deadline, "the load said nothing of it within {limit:?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
     }
 }
 
@@ -145,7 +173,8 @@ impl State {
         }
         let seed = fault.seed;
         self.fault = None;
-        self.failed = Some(what());
+        let at = self.recording.as_ref().map_or(0, |recording| recording.events.len());
+        self.failed = Some((what(), at));
         Some(seed)
     }
 

@@ -17,6 +17,8 @@ pub(crate) struct Outcome {
     pub(crate) verdict: Verdict,
     /// Batches that had been acknowledged by then.
     pub(crate) acknowledged: usize,
+    /// Why the file system itself could not be recovered; there is no verdict then.
+    pub(crate) unusable: Option<String>,
 }
 
 #[derive(Debug)]
@@ -32,37 +34,42 @@ impl Check {
     pub(crate) fn look(&self, job: usize, at: usize, image: &Blocks, known: &Known) -> Result<Outcome> {
         let file = self.work.join(format!("image-{job}"));
         image.write_to(&file).with_context(|| format!("write {}", file.display()))?;
-        let verdict = if self.fs == FileSystem::Ext4 && !at.is_multiple_of(self.mount_every.max(1)) {
+        let looked = if self.fs == FileSystem::Ext4 && !at.is_multiple_of(self.mount_every.max(1)) {
             self.replayed(job, &file, known)
         } else {
             self.mounted(job, &file, known)
         };
         std::fs::remove_file(&file)?;
-        Ok(Outcome {
-            verdict: verdict.with_context(|| format!("image {at}"))?,
-            acknowledged: known.acknowledged.len(),
-        })
+        let (verdict, unusable) = match looked.with_context(|| format!("image {at}"))? {
+            Ok(verdict) => (verdict, None),
+            Err(why) => (Verdict::default(), Some(format!("{why:#}"))),
+        };
+        Ok(Outcome { verdict, acknowledged: known.acknowledged.len(), unusable })
     }
 
-    fn mounted(&self, job: usize, file: &Path, known: &Known) -> Result<Verdict> {
+    fn mounted(&self, job: usize, file: &Path, known: &Known) -> Result<Result<Verdict>> {
         let disk = LoopDevice::over(file)?;
         let options = if self.fs == FileSystem::Xfs { "nouuid" } else { "defaults" };
         let place = self.work.join(format!("image-{job}-mounted"));
-        let mounted = Mounted::mount(disk.path(), &place, self.fs.name(), options)?;
-        judge(&log_in(mounted.path()), known)
+        match Mounted::mount(disk.path(), &place, self.fs.name(), options) {
+            Ok(mounted) => judge(&log_in(mounted.path()), known).map(Ok),
+            Err(why) => Ok(Err(why)),
+        }
     }
 
     /// ext4 only: the journal is replayed by e2fsck, the files are taken out by debugfs.
-    fn replayed(&self, job: usize, file: &Path, known: &Known) -> Result<Verdict> {
+    fn replayed(&self, job: usize, file: &Path, known: &Known) -> Result<Result<Verdict>> {
         let arguments = ["-y", "-E", "journal_only"].map(OsStr::new);
         // 1: something was corrected.
-        run_with("e2fsck", arguments.into_iter().chain([file.as_os_str()]), &[0, 1])?;
+        if let Err(why) = run_with("e2fsck", arguments.into_iter().chain([file.as_os_str()]), &[0, 1]) {
+            return Ok(Err(why));
+        }
         let taken_out = self.work.join(format!("image-{job}-files"));
         std::fs::create_dir_all(&taken_out)?;
         let order = format!("rdump / {}", taken_out.display());
         run("debugfs", [OsStr::new("-R"), OsStr::new(&order), file.as_os_str()])?;
         let verdict = judge(&log_in(&taken_out), known);
         std::fs::remove_dir_all(&taken_out)?;
-        verdict
+        verdict.map(Ok)
     }
 }

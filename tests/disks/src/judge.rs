@@ -84,8 +84,8 @@ fn verify(directory: &Path, when: &str, known: &Known, verdict: &mut Verdict) ->
             let damage = report.findings.iter().filter(|finding| finding.severity != Severity::Note);
             damage.for_each(|finding| verdict.unclean(format!("verify {when}: {finding}")));
         }
-        // It was cut off while it was being made.
-        Err(Error::NotALog { .. }) if !known.opened && storage.list()?.len() <= 1 => {}
+        // It was cut off while it was being made: a file appears with the first append.
+        Err(Error::NotALog { .. }) if known.acknowledged.is_empty() && storage.list()?.len() <= 1 => {}
         Err(error) => verdict.unclean(format!("verify {when}: {error}")),
     }
     Ok(())

@@ -21,6 +21,9 @@ use crate::unsynced::WithoutSync;
 pub(crate) const STREAMS: u64 = 4;
 pub(crate) const CURSOR: &str = "reader";
 
+/// Producers begin nothing more once this is set.
+pub(crate) static ASKED_TO_END: AtomicBool = AtomicBool::new(false);
+
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct LoadOptions {
     /// Directory of the log
@@ -138,18 +141,23 @@ pub(crate) fn run(options: LoadOptions) -> Result<()> {
         failed: Mutex::default(),
     });
     let mut threads = Vec::new();
-    let start = |name: String, work: Box<dyn FnOnce() -> Result<()> + Send>| {
-        thread::Builder::new().name(name).spawn(work)
+    // Without one of them, for want of memory, the others are load enough.
+    let mut start = |work: Box<dyn FnOnce() -> Result<()> + Send>| {
+        threads.extend(thread::Builder::new().spawn(work).ok());
+        threads.len()
     };
+    let mut producers = 0;
     for producer in 0..load.options.producers {
         let own = Arc::clone(&load);
-        threads.push(start(format!("producer {producer}"), Box::new(move || own.produce(producer)))?);
+        producers = start(Box::new(move || own.produce(producer)));
     }
-    let producers = threads.len();
     let own = Arc::clone(&load);
-    threads.push(start("keeper".into(), Box::new(move || own.keep()))?);
+    start(Box::new(move || own.keep()));
     let own = Arc::clone(&load);
-    threads.push(start("reader".into(), Box::new(move || own.read()))?);
+    start(Box::new(move || own.read()));
+    if producers == 0 {
+        load.stop.store(true, Ordering::Relaxed);
+    }
     let mut outcome = Ok(());
     for (at, thread) in threads.into_iter().enumerate() {
         let ended = thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread of the load panicked")));
@@ -190,8 +198,8 @@ impl Load {
         let mut chance = Chance::part(self.options.seed, name);
         let deadline = Instant::now() + Duration::from_millis(self.options.millis);
         let mut number = 0;
-        while number < self.options.batches && Instant::now() < deadline && !self.stop.load(Ordering::Relaxed)
-        {
+        let over = || self.stop.load(Ordering::Relaxed) || ASKED_TO_END.load(Ordering::Relaxed);
+        while number < self.options.batches && Instant::now() < deadline && !over() {
             let at_once = if chance.one_in(3) { chance.between(2, 4) } else { 1 };
             let mut pending = Vec::new();
             for _ in 0..at_once {

@@ -4,15 +4,20 @@
 
 mod blocks;
 mod chance;
+mod child;
 mod device;
+mod eio;
+mod full_disk;
 mod history;
 mod image;
 mod judge;
+mod kill9;
 mod load;
 mod payload;
 mod place;
 mod power_cuts;
 mod recording;
+mod syscalls;
 mod system;
 mod unsynced;
 
@@ -44,6 +49,14 @@ struct Arguments {
 enum Command {
     /// Cut the power beneath a file system at many moments of a load
     PowerCuts(power_cuts::PowerCuts),
+    /// Let one write or flush of a disk fail, go on in the same boot, then cut the power
+    Eio(eio::Eio),
+    /// Kill the command line in mid-ingest, over and over
+    Kill9(kill9::Kill9),
+    /// Fill small file systems under a load
+    FullDisk(full_disk::FullDisk),
+    /// Let each system call fail in turn
+    Syscalls(syscalls::Syscalls),
     /// Run a load; the other commands start this
     #[command(hide = true)]
     Load(load::LoadOptions),
@@ -60,12 +73,19 @@ enum Command {
 impl Command {
     fn needs(&self) -> Vec<Need> {
         let mut needs = Vec::new();
+        let mut recorded_disk = |fs: system::FileSystem| {
+            needs.extend([Need::Root, Need::Fuse, Need::Command("losetup"), Need::LoopDevice]);
+            needs.extend(fs.commands().iter().copied().map(Need::Command));
+        };
         match self {
-            Command::PowerCuts(options) => {
-                needs.extend([Need::Root, Need::Fuse, Need::Command("losetup"), Need::LoopDevice]);
-                needs.extend(options.fs.commands().iter().copied().map(Need::Command));
+            Command::PowerCuts(options) => recorded_disk(options.fs),
+            Command::Eio(options) => recorded_disk(options.fs),
+            Command::FullDisk(_) => {
+                needs.extend([Need::Root, Need::Command("losetup"), Need::LoopDevice]);
+                needs.push(Need::Command("mkfs.ext4"));
             }
-            Command::Load(_) | Command::Look { .. } => {}
+            Command::Syscalls(_) => needs.push(Need::Command("strace")),
+            Command::Kill9(_) | Command::Load(_) | Command::Look { .. } => {}
         }
         needs
     }
@@ -74,6 +94,10 @@ impl Command {
     fn run(&self, work: &Path) -> Result<bool> {
         match self {
             Command::PowerCuts(options) => power_cuts::run(options, work),
+            Command::Eio(options) => eio::run(options, work),
+            Command::Kill9(options) => kill9::run_rounds(options, work),
+            Command::FullDisk(options) => full_disk::run(options, work),
+            Command::Syscalls(options) => syscalls::run(options, work),
             Command::Load(options) => load::run(options.clone()).map(|()| true),
             Command::Look { dir, said } => {
                 let verdict = judge::judge(dir, &history::Known::from(&history::read(said)?))?;
@@ -88,11 +112,11 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match (&arguments.command, place::inside()) {
         (Command::Load(_), _) => {
-            place::end_with_parent();
+            place::end_with_parent(&load::ASKED_TO_END);
             arguments.command.run(Path::new("")).map(exit)
         }
         (_, Some(work)) => {
-            place::end_with_parent();
+            place::end_with_parent(&load::ASKED_TO_END);
             arguments.command.run(&work).map(exit)
         }
         (_, None) => {

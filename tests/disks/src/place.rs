@@ -65,11 +65,13 @@ pub(crate) fn supervise(base: &Path, keep: bool) -> Result<ExitCode> {
     Ok(ExitCode::from(status.code().map_or(1, |code| code as u8)))
 }
 
-/// Ends this process once its parent is gone.
-pub(crate) fn end_with_parent() {
+/// Ends this process once its parent is gone. What the parent writes is a wish to end in good order.
+pub(crate) fn end_with_parent(asked: &'static AtomicBool) {
     std::thread::spawn(|| {
-        let mut nothing = Vec::new();
-        let _ = std::io::Read::read_to_end(&mut std::io::stdin(), &mut nothing);
+        let mut byte = [0];
+        while std::io::Read::read(&mut std::io::stdin(), &mut byte).is_ok_and(|read| read > 0) {
+            asked.store(true, Ordering::Relaxed);
+        }
         std::process::exit(1);
     });
 }

@@ -1,13 +1,13 @@
 //! Power cuts: what a load leaves on a disk at any moment, by what was flushed and what was not.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 
 use crate::chance::Chance;
+use crate::child::Lived;
 use crate::device::Device;
 use crate::history::Known;
 use crate::image::{Check, Outcome};
@@ -58,6 +58,8 @@ pub(crate) struct Totals {
     pub(crate) bad: usize,
     /// Images that `check::verify` calls damaged.
     pub(crate) unclean: usize,
+    /// Images on which the file system itself could not be recovered.
+    pub(crate) unusable: usize,
     pub(crate) torn: usize,
     pub(crate) rewritten: usize,
     pub(crate) records: u64,
@@ -75,6 +77,10 @@ impl Totals {
         self.acknowledged += outcome.acknowledged;
         self.bad += usize::from(!verdict.wrong.is_empty());
         self.unclean += usize::from(!verdict.unclean.is_empty());
+        if let Some(why) = &outcome.unusable {
+            self.unusable += 1;
+            self.examples.push(format!("image {name}, {cut:?}\n      {why}"));
+        }
         if !verdict.is_good() && self.examples.len() < 10 {
             let wrong = [verdict.wrong.as_slice(), &verdict.unclean].concat().join("\n      ");
             self.examples.push(format!("image {name}, {cut:?}\n      {wrong}"));
@@ -82,7 +88,7 @@ impl Totals {
     }
 
     pub(crate) fn is_good(&self) -> bool {
-        self.bad == 0 && self.unclean == 0
+        self.bad == 0 && self.unclean == 0 && self.unusable * 100 <= self.images
     }
 }
 
@@ -130,10 +136,10 @@ fn parse_only(text: &str) -> Result<(usize, usize)> {
 
 fn report(options: &PowerCuts, totals: &Totals, all: Duration, checking: Duration) {
     totals.examples.iter().for_each(|example| println!("  {example}"));
-    let Totals { images, bad, unclean, torn, rewritten, records, acknowledged, .. } = totals;
+    let Totals { images, bad, unclean, unusable, torn, rewritten, records, acknowledged, .. } = totals;
     println!(
-        "power-cuts {}{} seed {}: {images} images, {bad} with losses, {unclean} not clean; \
-         {torn} with a torn tail, {rewritten} with records rewritten; \
+        "power-cuts {}{} seed {}: {images} images, {bad} with losses, {unclean} not clean, \
+         {unusable} on which the file system was lost; {torn} with a torn tail, {rewritten} with records rewritten; \
          {acknowledged} acknowledged batches looked for, {records} records read; \
          {:.1} images/s, {:.0} s in all",
         options.fs.name(),
@@ -169,7 +175,7 @@ fn record(options: &PowerCuts, seed: u64, work: &Path) -> Result<Recording> {
         };
         let mut child = Lived::start(&load)?;
         if close {
-            child.ends_well()?;
+            child.ends_well(&load)?;
         } else {
             std::thread::sleep(Duration::from_millis(millis));
             child.kill()?;
@@ -178,49 +184,6 @@ fn record(options: &PowerCuts, seed: u64, work: &Path) -> Result<Recording> {
     let recording = device.finish()?;
     drop((mounted, disk, device));
     Ok(recording)
-}
-
-/// A load in a process of its own; killed when dropped.
-#[derive(Debug)]
-pub(crate) struct Lived {
-    child: Child,
-    /// The load ends when this closes; waiting for it must not close it.
-    _while_open: Option<ChildStdin>,
-}
-
-impl Lived {
-    pub(crate) fn start(load: &LoadOptions) -> Result<Lived> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .arg("load")
-            .args(load.arguments())
-            .stdin(Stdio::piped())
-            .spawn()
-            .context("start a load")?;
-        let _while_open = child.stdin.take();
-        Ok(Lived { child, _while_open })
-    }
-
-    pub(crate) fn ends_well(&mut self) -> Result<()> {
-        let status = self.child.wait()?;
-        ensure!(status.success(), "the load ended with {status}");
-        Ok(())
-    }
-
-    pub(crate) fn kill(&mut self) -> Result<()> {
-        if let Some(status) = self.child.try_wait()? {
-            bail!("expected the load to run until it is killed, it ended with {status}");
-        }
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Lived {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// Makes the image of each cut and looks at it, several at a time; with the number of each.
