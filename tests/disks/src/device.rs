@@ -105,9 +105,16 @@ impl Device {
         state.failed = None;
     }
 
-    /// What failed, if anything has, and how many events came before.
-    pub(crate) fn failed(&self) -> Option<(String, usize)> {
-        lock(&self.state).failed.clone()
+    /// Waits for the failure: what failed, and how many events came before.
+    pub(crate) fn until_failed(&self, limit: Duration) -> Result<(String, usize)> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(failed) = lock(&self.state).failed.clone() {
+                return Ok(failed);
+            }
+            anyhow::ensure!(Instant::now() < deadline, "expected more writes and flushes within {limit:?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// How often the load said that it had opened its log.

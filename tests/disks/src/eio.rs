@@ -1,10 +1,10 @@
 //! One write or flush of the disk fails; the log is opened again in the same boot and appended to; then
 //! the power fails.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::chance::Chance;
 use crate::child::Lived;
@@ -34,6 +34,9 @@ pub(crate) struct Eio {
     cuts: usize,
     #[arg(long, default_value_t = 2)]
     jobs: usize,
+    /// Keep images on which something is wrong, and what had been said by then, in this directory
+    #[arg(long)]
+    save: Option<PathBuf>,
 }
 
 /// From when on writes and flushes are counted.
@@ -66,7 +69,7 @@ pub(crate) fn run(options: &Eio, work: &Path) -> Result<bool> {
     for n in options.from..=options.to {
         for counted in [Counted::FromTheStart, Counted::AtWork] {
             let seed = Chance::part(options.seed, n * 2 + u64::from(counted == Counted::AtWork)).next();
-            let name = format!("n={n} {counted:?}");
+            let name = format!("{}-{}-{n}-{counted:?}", options.fs.name(), options.seed);
             runs += 1;
             let failed = match fail(options, n, counted, seed, work) {
                 Ok(failed) => failed,
@@ -80,11 +83,11 @@ pub(crate) fn run(options: &Eio, work: &Path) -> Result<bool> {
             poisoned += usize::from(failed.poisoned);
             anew += usize::from(failed.mounted_anew);
             let before = (totals.bad, totals.unclean);
-            let check = Check { fs: options.fs, mount_every: 1, work: work.to_owned() };
-            for (at, cut, outcome) in
-                look_at(&failed.recording, &cuts(options, &failed, seed), &check, options.jobs, None)?
-            {
-                totals.add(&format!("{name}.{at}"), &cut, &outcome);
+            let check =
+                Check { fs: options.fs, mount_every: 1, work: work.to_owned(), save: options.save.clone() };
+            let cuts = cuts(options, &failed, seed);
+            for (at, cut, outcome) in look_at(&failed.recording, &cuts, &check, options.jobs, &name)? {
+                totals.add(&format!("{name}-{at}"), &cut, &outcome);
             }
             if before != (totals.bad, totals.unclean) {
                 println!("  {name}: {failed}: LOSSES OR DAMAGE");
@@ -140,8 +143,8 @@ fn fail(options: &Eio, n: u64, counted: Counted, seed: u64, work: &Path) -> Resu
         said: device.said(),
         seed: chance.next(),
         producers: chance.between(1, 4),
-        // A disk that fails early fails long before this.
-        millis: 500,
+        // It is asked to end once the failure has come.
+        millis: 30_000,
         ..LoadOptions::default()
     };
     if counted == Counted::FromTheStart {
@@ -169,7 +172,7 @@ fn fail(options: &Eio, n: u64, counted: Counted, seed: u64, work: &Path) -> Resu
         if device.opened() > opened {
             break;
         }
-        anyhow::ensure!(life < 4, "the log can't be opened again: {:?}", device.last_failure());
+        ensure!(life < 4, "the log can't be opened again: {:?}", device.last_failure());
         // ext4 and xfs stop for good when their own journal fails.
         mounted_anew = true;
         drop(mounted);

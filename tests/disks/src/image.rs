@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::blocks::Blocks;
-use crate::history::Known;
+use crate::history::{Known, Said};
 use crate::judge::{Verdict, judge};
 use crate::power_cuts::log_in;
 use crate::system::{FileSystem, LoopDevice, Mounted, run, run_with};
@@ -27,6 +27,8 @@ pub(crate) struct Check {
     /// Every n-th image of ext4 is mounted, the others are replayed without the kernel.
     pub(crate) mount_every: usize,
     pub(crate) work: PathBuf,
+    /// Where images go on which something was wrong: no two recordings are the same.
+    pub(crate) save: Option<PathBuf>,
 }
 
 impl Check {
@@ -45,6 +47,20 @@ impl Check {
             Err(why) => (Verdict::default(), Some(format!("{why:#}"))),
         };
         Ok(Outcome { verdict, acknowledged: known.acknowledged.len(), unusable })
+    }
+
+    /// Keeps the image, untouched by any recovery, and what had been said by then.
+    pub(crate) fn save<'a>(
+        &self,
+        name: &str,
+        image: &Blocks,
+        said: impl Iterator<Item = &'a Said>,
+    ) -> Result<()> {
+        let Some(save) = &self.save else { return Ok(()) };
+        std::fs::create_dir_all(save)?;
+        let lines: String = said.map(|said| format!("{said}\n")).collect();
+        std::fs::write(save.join(format!("{name}.said")), lines)?;
+        image.write_to(&save.join(format!("{name}.image"))).context("save an image")
     }
 
     fn mounted(&self, job: usize, file: &Path, known: &Known) -> Result<Result<Verdict>> {

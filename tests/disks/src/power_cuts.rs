@@ -46,9 +46,9 @@ pub(crate) struct PowerCuts {
     /// Images that are looked at together
     #[arg(long, default_value_t = 2)]
     jobs: usize,
-    /// Only the n-th image of the n-th load, as a failure names it: 3.17
+    /// Keep images on which something is wrong, and what had been said by then, in this directory
     #[arg(long)]
-    only: Option<String>,
+    save: Option<PathBuf>,
 }
 
 #[derive(Debug, Default)]
@@ -94,11 +94,10 @@ impl Totals {
 
 pub(crate) fn run(options: &PowerCuts, work: &Path) -> Result<bool> {
     let loads = options.images.div_ceil(options.images_per_load);
-    let only = options.only.as_deref().map(parse_only).transpose()?;
     let started = Instant::now();
     let mut totals = Totals::default();
     let mut checking = Duration::ZERO;
-    for load in (0..loads).filter(|load| only.is_none_or(|(wanted, _)| wanted == *load)) {
+    for load in 0..loads {
         let seed = Chance::part(options.seed, load as u64).next();
         let recording = record(options, seed, work).with_context(|| format!("load {load}"))?;
         let count = options.images_per_load.min(options.images - load * options.images_per_load);
@@ -107,11 +106,15 @@ pub(crate) fn run(options: &PowerCuts, work: &Path) -> Result<bool> {
         let mut cuts = recording.cuts(0..begin, count / 20, seed);
         cuts.extend(recording.cuts(begin..recording.events.len(), count - count / 20, seed));
         let since = Instant::now();
-        let check = Check { fs: options.fs, mount_every: options.mount_every, work: work.to_owned() };
-        for (at, cut, outcome) in
-            look_at(&recording, &cuts, &check, options.jobs, only.map(|(_, image)| image))?
-        {
-            totals.add(&format!("{load}.{at}"), &cut, &outcome);
+        let check = Check {
+            fs: options.fs,
+            mount_every: options.mount_every,
+            work: work.to_owned(),
+            save: options.save.clone(),
+        };
+        let name = format!("{}-{}-{load}", options.fs.name(), options.seed);
+        for (at, cut, outcome) in look_at(&recording, &cuts, &check, options.jobs, &name)? {
+            totals.add(&format!("{name}-{at}"), &cut, &outcome);
         }
         checking += since.elapsed();
         println!(
@@ -127,11 +130,6 @@ pub(crate) fn run(options: &PowerCuts, work: &Path) -> Result<bool> {
     }
     report(options, &totals, started.elapsed(), checking);
     Ok(if options.without_sync { totals.bad > 0 } else { totals.is_good() })
-}
-
-fn parse_only(text: &str) -> Result<(usize, usize)> {
-    let (load, image) = text.split_once('.').context("--only: expected load.image, as in 3.17")?;
-    Ok((load.parse()?, image.parse()?))
 }
 
 fn report(options: &PowerCuts, totals: &Totals, all: Duration, checking: Duration) {
@@ -186,13 +184,14 @@ fn record(options: &PowerCuts, seed: u64, work: &Path) -> Result<Recording> {
     Ok(recording)
 }
 
-/// Makes the image of each cut and looks at it, several at a time; with the number of each.
+/// Makes the image of each cut and looks at it, several at a time; with the number of each. `name` is
+/// what saved images are called by.
 pub(crate) fn look_at(
     recording: &Recording,
     cuts: &[Cut],
     check: &Check,
     jobs: usize,
-    only: Option<usize>,
+    name: &str,
 ) -> Result<Vec<(usize, Cut, Outcome)>> {
     let source = Mutex::new((Images::of(recording), Known::default(), 0, cuts.iter().enumerate()));
     let outcomes = Mutex::new(Vec::new());
@@ -201,7 +200,7 @@ pub(crate) fn look_at(
             let (at, cut, image, known) = {
                 let mut source = source.lock().map_err(|_| anyhow::anyhow!("another worker panicked"))?;
                 let (images, known, heard, cuts) = &mut *source;
-                let Some((at, cut)) = cuts.find(|(at, _)| only.is_none_or(|only| only == *at)) else {
+                let Some((at, cut)) = cuts.next() else {
                     return Ok(());
                 };
                 recording.said_in(*heard..cut.at).for_each(|said| known.hear(said));
@@ -209,6 +208,9 @@ pub(crate) fn look_at(
                 (at, *cut, images.after(cut), known.clone())
             };
             let outcome = check.look(job, at, &image, &known)?;
+            if !outcome.verdict.is_good() || outcome.unusable.is_some() {
+                check.save(&format!("{name}-{at}"), &image, recording.said_in(0..cut.at))?;
+            }
             outcomes.lock().map_err(|_| anyhow::anyhow!("another worker panicked"))?.push((at, cut, outcome));
         }
     };
