@@ -5,6 +5,7 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -29,10 +30,13 @@ const SYNCHRONOUS: i32 = 0o4_010_000;
 
 /// One write or flush is to fail.
 #[derive(Debug, Clone, Copy)]
-struct Fault {
+pub(crate) struct Fault {
     /// So many writes and flushes succeed before.
-    after: u64,
-    seed: u64,
+    pub(crate) after: u64,
+    pub(crate) seed: u64,
+    /// A flush that fails loses, by the throw of a coin, each write of data since the last one, for
+    /// good: what is read back from the disk still shows it.
+    pub(crate) flush_loses: bool,
 }
 
 #[derive(Debug)]
@@ -42,6 +46,8 @@ struct State {
     said: Vec<u8>,
     unread: Vec<u8>,
     fault: Option<Fault>,
+    /// Where the file system keeps what it can't live without: bytes of the disk.
+    metadata: Vec<Range<u64>>,
     /// What failed, once it has, and how many events came before.
     failed: Option<(String, usize)>,
     broken: Option<String>,
@@ -64,6 +70,7 @@ impl Device {
             said: Vec::new(),
             unread: Vec::new(),
             fault: None,
+            metadata: Vec::new(),
             failed: None,
             broken: None,
         }));
@@ -97,12 +104,17 @@ impl Device {
         state.recording.take().context("expected a recording, found none")
     }
 
-    /// The n-th write or flush from now on fails with EIO, once; n counts from 1. Of a write that fails,
-    /// any sectors may have reached the disk.
-    pub(crate) fn fail_nth(&self, n: u64, seed: u64) {
+    /// One write or flush fails with EIO, once. Of a write that fails, any sectors may have reached the
+    /// disk.
+    pub(crate) fn fail(&self, fault: Fault) {
         let mut state = lock(&self.state);
-        state.fault = Some(Fault { after: n - 1, seed });
+        state.fault = Some(fault);
         state.failed = None;
+    }
+
+    /// What a failed flush does not lose.
+    pub(crate) fn protect(&self, metadata: Vec<Range<u64>>) {
+        lock(&self.state).metadata = metadata;
     }
 
     /// Waits for the failure: what failed, and how many events came before.
@@ -171,23 +183,23 @@ impl State {
         }
     }
 
-    /// True if this call is the one that fails.
-    fn fails(&mut self, what: impl FnOnce() -> String) -> Option<u64> {
+    /// How, if this call is the one that fails.
+    fn fails(&mut self, what: impl FnOnce() -> String) -> Option<Fault> {
         let fault = self.fault.as_mut()?;
         if fault.after > 0 {
             fault.after -= 1;
             return None;
         }
-        let seed = fault.seed;
+        let fault = *fault;
         self.fault = None;
         let at = self.recording.as_ref().map_or(0, |recording| recording.events.len());
         self.failed = Some((what(), at));
-        Some(seed)
+        Some(fault)
     }
 
     fn write(&mut self, position: u64, bytes: &[u8], synchronous: bool) -> io::Result<()> {
-        if let Some(seed) = self.fails(|| format!("write of {} bytes at {position}", bytes.len())) {
-            let mut chance = Chance::new(seed);
+        if let Some(fault) = self.fails(|| format!("write of {} bytes at {position}", bytes.len())) {
+            let mut chance = Chance::new(fault.seed);
             let survives = if chance.one_in(2) { Survives::None } else { Survives::Sectors };
             let before = self.content.clone();
             survive(&mut self.content, position, bytes, survives, &mut chance);
@@ -206,11 +218,28 @@ impl State {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.fails(|| "flush".into()).is_some() {
+        if let Some(fault) = self.fails(|| "flush".into()) {
+            if fault.flush_loses {
+                self.lose(&mut Chance::new(fault.seed));
+            }
             return Err(io::ErrorKind::Other.into());
         }
         self.record(Event::Flush);
         Ok(())
+    }
+
+    fn lose(&mut self, chance: &mut Chance) {
+        let metadata = &self.metadata;
+        let events = self.recording.iter_mut().flat_map(|recording| recording.events.iter_mut().rev());
+        for event in events.take_while(|event| !matches!(event, Event::Flush)) {
+            if let Event::Write { position, bytes } = event {
+                let of_the_file_system = metadata.iter().any(|range| range.contains(position))
+                    || bytes.windows(11).any(|name| name == b"checkpoint-");
+                if !of_the_file_system && chance.one_in(2) {
+                    *bytes = Vec::new().into();
+                }
+            }
+        }
     }
 
     fn say(&mut self, bytes: &[u8]) {

@@ -1,20 +1,23 @@
 //! One write or flush of the disk fails; the log is opened again in the same boot and appended to; then
 //! the power fails.
 
+use std::ffi::OsStr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::blocks::BLOCK;
 use crate::chance::Chance;
 use crate::child::Lived;
-use crate::device::Device;
+use crate::device::{Device, Fault};
 use crate::history::Said;
 use crate::image::Check;
 use crate::load::LoadOptions;
 use crate::power_cuts::{Totals, log_in, look_at};
 use crate::recording::{Cut, Event, Recording, Survives};
-use crate::system::{FileSystem, LoopDevice, Mounted};
+use crate::system::{self, FileSystem, LoopDevice, Mounted};
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Eio {
@@ -34,6 +37,10 @@ pub(crate) struct Eio {
     cuts: usize,
     #[arg(long, default_value_t = 2)]
     jobs: usize,
+    /// A flush that fails loses, for good, some of the data written since the last one; ext4 only, which
+    /// keeps its own journal and tables
+    #[arg(long)]
+    flush_loses: bool,
     /// Keep images on which something is wrong, and what had been said by then, in this directory
     #[arg(long)]
     save: Option<PathBuf>,
@@ -63,6 +70,7 @@ struct Failed {
 }
 
 pub(crate) fn run(options: &Eio, work: &Path) -> Result<bool> {
+    ensure!(!options.flush_loses || options.fs == FileSystem::Ext4, "--flush-loses: expected --fs ext4");
     let started = Instant::now();
     let mut totals = Totals::default();
     let (mut runs, mut reported, mut poisoned, mut anew, mut broken) = (0, 0, 0, 0, Vec::new());
@@ -130,11 +138,35 @@ fn cuts(options: &Eio, failed: &Failed, seed: u64) -> Vec<Cut> {
     cuts
 }
 
+/// The journal, the superblock and the tables; directories are known by what is in them.
+fn ext4_metadata(disk: &Path) -> Result<Vec<Range<u64>>> {
+    let block = |n: u64| n * BLOCK as u64;
+    let mut ranges = Vec::new();
+    let words = [OsStr::new("-R"), OsStr::new("blocks <8>"), disk.as_os_str()];
+    for journal in system::run("debugfs", words)?.split_whitespace() {
+        let n: u64 = journal.parse().with_context(|| format!("a block of the journal: {journal:?}"))?;
+        ranges.push(block(n)..block(n + 1));
+    }
+    let tables = system::run("dumpe2fs", [disk])?;
+    let tables = tables.lines().filter_map(|line| line.trim().strip_prefix("Inode table at "));
+    for table in tables {
+        let range = table.split([' ', ',']).next().and_then(|range| range.split_once('-'));
+        let (_, last) = range.with_context(|| format!("where an inode table is: {table:?}"))?;
+        // Superblock, descriptors and bitmaps come before the tables of the first group.
+        ranges.push(0..block(last.parse::<u64>()? + 1));
+    }
+    ensure!(ranges.len() > 100, "expected a journal of ext4, found {} ranges", ranges.len());
+    Ok(ranges)
+}
+
 fn fail(options: &Eio, n: u64, counted: Counted, seed: u64, work: &Path) -> Result<Failed> {
     let mut chance = Chance::part(seed, 3);
     let device = Device::mount(&work.join("device"), options.fs.disk_bytes())?;
     let disk = LoopDevice::over(&device.disk())?;
     options.fs.mkfs(disk.path())?;
+    if options.flush_loses {
+        device.protect(ext4_metadata(disk.path())?);
+    }
     let mount = || Mounted::mount(disk.path(), &work.join("disk"), options.fs.name(), "defaults");
     let mut mounted = mount()?;
     device.begin();
@@ -148,17 +180,19 @@ fn fail(options: &Eio, n: u64, counted: Counted, seed: u64, work: &Path) -> Resu
         ..LoadOptions::default()
     };
     if counted == Counted::FromTheStart {
-        device.fail_nth(n, chance.next());
+        device.fail(Fault { after: n - 1, seed: chance.next(), flush_loses: options.flush_loses });
     }
     let mut child = Lived::start(&load)?;
     if counted == Counted::AtWork {
         device.until_said(|said| matches!(said, Said::Appended { .. }), Duration::from_secs(10))?;
         std::thread::sleep(Duration::from_millis(chance.between(0, 150)));
-        device.fail_nth(n, chance.next());
+        device.fail(Fault { after: n - 1, seed: chance.next(), flush_loses: options.flush_loses });
     }
+    let (what, at) = device.until_failed(Duration::from_secs(20))?;
+    std::thread::sleep(Duration::from_millis(chance.between(50, 300)));
+    child.ask_to_end()?;
+    load.millis = 0;
     child.ends_well(&load).context("with the failure")?;
-    let (what, at) =
-        device.failed().with_context(|| format!("expected {n} writes and flushes, saw fewer"))?;
 
     // In the same boot: the page cache is as the failure left it.
     let mut mounted_anew = false;

@@ -273,7 +273,12 @@ impl Load {
         if failed.is_empty() || poisoned {
             return Ok(());
         }
-        for record in self.log.reader(..)? {
+        // A segment that can't be mapped is tried again and again: its error does not end the reader.
+        let mut unreadable = 0;
+        for record in self.log.reader(..)?.take_while(|record| {
+            unreadable += u32::from(record.is_err());
+            unreadable < 50
+        }) {
             match record {
                 Ok(record) => {
                     let batch = payload::recognise(&record.payload)?.batch;

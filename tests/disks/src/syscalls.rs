@@ -38,6 +38,9 @@ pub(crate) struct Syscalls {
     each: u64,
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Only calls whose name has this in it
+    #[arg(long, default_value = "")]
+    only: String,
 }
 
 /// What the load begins with.
@@ -62,7 +65,7 @@ struct Counts {
 pub(crate) fn run(options: &Syscalls, work: &Path) -> Result<bool> {
     let mut good = true;
     make_killed(options, work).context("make a log that was not closed")?;
-    for calls in CALLS {
+    for calls in CALLS.into_iter().filter(|calls| calls.contains(&options.only)) {
         let started = Instant::now();
         let name = calls.replace('?', "");
         let mut counts = Counts::default();
