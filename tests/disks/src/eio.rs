@@ -37,8 +37,8 @@ pub(crate) struct Eio {
     cuts: usize,
     #[arg(long, default_value_t = 2)]
     jobs: usize,
-    /// A flush that fails loses, for good, some of the data written since the last one; ext4 only, which
-    /// keeps its own journal and tables
+    /// A flush that fails loses, for good, some of the data written since the last one, whoever asked
+    /// for it. Losses are to be expected then: see docs/disks.md. ext4 only, which keeps its own metadata
     #[arg(long)]
     flush_loses: bool,
     /// Keep images on which something is wrong, and what had been said by then, in this directory
