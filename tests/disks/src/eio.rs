@@ -161,7 +161,7 @@ fn ext4_metadata(disk: &Path) -> Result<Vec<Range<u64>>> {
 
 fn fail(options: &Eio, n: u64, counted: Counted, seed: u64, work: &Path) -> Result<Failed> {
     let mut chance = Chance::part(seed, 3);
-    let device = Device::mount(&work.join("device"), options.fs.disk_bytes())?;
+    let device = Device::mount(&work.join("device"), FileSystem::DISK_BYTES)?;
     let disk = LoopDevice::over(&device.disk())?;
     options.fs.mkfs(disk.path())?;
     if options.flush_loses {

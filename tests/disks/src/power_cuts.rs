@@ -150,16 +150,18 @@ fn report(options: &PowerCuts, totals: &Totals, all: Duration, checking: Duratio
 
 /// Runs the lives of a log on a fresh file system and records what reaches its disk.
 fn record(options: &PowerCuts, seed: u64, work: &Path) -> Result<Recording> {
-    let device = Device::mount(&work.join("device"), options.fs.disk_bytes())?;
+    let device = Device::mount(&work.join("device"), FileSystem::DISK_BYTES)?;
     let disk = LoopDevice::over(&device.disk())?;
     options.fs.mkfs(disk.path())?;
     device.begin();
     let mount_options = if options.mount_options.is_empty() { "defaults" } else { &options.mount_options };
     let mounted = Mounted::mount(disk.path(), &work.join("disk"), options.fs.name(), mount_options)?;
     let mut chance = Chance::part(seed, 2);
+    // Without syncs it is many times as fast.
+    let longest = if options.without_sync { options.millis / 4 } else { options.millis };
     for life in 1..=options.lives {
         let close = chance.one_in(2);
-        let millis = chance.between(options.millis / 4, options.millis);
+        let millis = chance.between(longest / 4, longest);
         let load = LoadOptions {
             dir: mounted.path().join("log"),
             said: device.said(),
@@ -172,12 +174,17 @@ fn record(options: &PowerCuts, seed: u64, work: &Path) -> Result<Recording> {
             ..LoadOptions::default()
         };
         let mut child = Lived::start(&load)?;
-        if close {
-            child.ends_well(&load)?;
+        let ended = if close {
+            child.ends_well(&load)
         } else {
             std::thread::sleep(Duration::from_millis(millis));
-            child.kill()?;
+            child.kill()
+        };
+        // Nothing fails here on purpose.
+        if let Some(why) = device.last_failure() {
+            anyhow::bail!("life {life}: a call of the log failed: {why}");
         }
+        ended?;
     }
     let recording = device.finish()?;
     drop((mounted, disk, device));
