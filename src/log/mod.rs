@@ -7,6 +7,8 @@ mod commit;
 mod cursors;
 mod directory;
 mod follow;
+#[cfg(test)]
+mod last_numbers;
 mod life;
 mod lifetime;
 mod listen;
