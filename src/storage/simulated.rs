@@ -8,6 +8,7 @@
 //! that fails leaves its blocks marked clean: a later sync does not write them. A write that fails may
 //! have written a part.
 
+mod choice;
 mod content;
 mod disk;
 mod random;

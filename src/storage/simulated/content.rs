@@ -66,6 +66,15 @@ impl Image {
         self.len = len;
     }
 
+    fn sector(&self, sector: usize) -> [u8; SECTOR] {
+        let mut bytes = [0; SECTOR];
+        if let Some(block) = self.blocks.get(sector / SECTORS).and_then(Option::as_ref) {
+            let start = sector % SECTORS * SECTOR;
+            bytes.copy_from_slice(&block[start..start + SECTOR]);
+        }
+        bytes
+    }
+
     /// Takes some sectors of a block from another image.
     fn take(&mut self, from: &Image, at: usize, sectors: u8) {
         let source = from.blocks.get(at).and_then(Option::as_ref);
@@ -172,11 +181,43 @@ impl Content {
                 }
             }
         }
+        self.settle_cut();
+    }
+
+    fn settle_cut(&mut self) {
         // Blocks that came ahead of the length are lost with it.
         let len = self.durable.len;
         self.durable.len = len.max(self.durable.blocks.len() * BLOCK);
         self.durable.set_len(len);
         self.cached = self.durable.clone();
+    }
+
+    pub(super) fn has_unsynced_length(&self) -> bool {
+        self.cached.len != self.durable.len
+    }
+
+    /// Sectors, by number in the file, of which a cut can leave either of two contents.
+    pub(super) fn unsynced_sectors(&self) -> Vec<usize> {
+        let all = self.dirty.iter().flat_map(|(block, sectors)| {
+            let set = (0..SECTORS).filter(|sector| *sectors & (1 << *sector) != 0);
+            set.map(|sector| *block * SECTORS + sector)
+        });
+        all.filter(|sector| self.cached.sector(*sector) != self.durable.sector(*sector)).collect()
+    }
+
+    /// What a power cut leaves that decides as it is told.
+    pub(super) fn cut_leaving(&mut self, length: bool, lives: impl Fn(usize) -> bool) {
+        if length {
+            self.durable.set_len(self.cached.len);
+        }
+        for (block, sectors) in std::mem::take(&mut self.dirty) {
+            let live = (0..SECTORS).filter(|sector| lives(block * SECTORS + sector));
+            let kept = sectors & live.fold(0, |kept, sector| kept | 1 << sector);
+            if kept != 0 {
+                self.durable.take(&self.cached, block, kept);
+            }
+        }
+        self.settle_cut();
     }
 }
 

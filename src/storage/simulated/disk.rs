@@ -53,7 +53,7 @@ pub(super) enum NameChange {
     Remove(String),
 }
 
-fn apply(names: &mut BTreeMap<String, usize>, change: NameChange) {
+pub(super) fn apply(names: &mut BTreeMap<String, usize>, change: NameChange) {
     match change {
         NameChange::Set(name, file) => {
             names.insert(name, file);
