@@ -34,7 +34,7 @@ pub use log::{
     LogStats, PendingAppend, PurgePoint, Reader, Record, RecoveryReport, SegmentLife, SegmentStats,
     StreamStats, Terms, TornTail,
 };
-pub use options::{Durability, Options, ReadMode};
+pub use options::{Durability, Options, ReadMode, Upkeep};
 
 /// The program in the README is compiled and run.
 #[cfg(doctest)]

@@ -31,6 +31,19 @@ pub enum ReadMode {
     Positioned,
 }
 
+/// Who does what must not hold up a commit: readies the next segment, writes checkpoints and indexes,
+/// syncs in intervals, commits what nobody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Upkeep {
+    /// Two threads of the log.
+    #[default]
+    Threads,
+    /// Whoever calls [`Log::tend`](crate::Log::tend): the log starts no thread, and the same calls make
+    /// the same accesses to its storage, in the same order. What was submitted is committed by the next
+    /// append, by a wait for it, by `tend` or by `close`.
+    Caller,
+}
+
 /// Options of a log. Defaults suit a server with some tens of GiB of log.
 ///
 /// ```
@@ -54,6 +67,7 @@ pub struct Options {
     pub(crate) max_batch_records: u64,
     pub(crate) queue_bytes: u64,
     pub(crate) idle_witness: Duration,
+    pub(crate) upkeep: Upkeep,
 }
 
 impl Default for Options {
@@ -68,6 +82,7 @@ impl Default for Options {
             max_batch_records: MAX_BATCH_RECORDS as u64,
             queue_bytes: 64 << 20,
             idle_witness: Duration::from_millis(50),
+            upkeep: Upkeep::Threads,
         }
     }
 }
@@ -144,6 +159,13 @@ impl Options {
     #[must_use]
     pub fn idle_witness(mut self, pause: Duration) -> Self {
         self.idle_witness = pause;
+        self
+    }
+
+    /// Who does the work that no call waits for. Default: [`Upkeep::Threads`].
+    #[must_use]
+    pub fn upkeep(mut self, upkeep: Upkeep) -> Self {
+        self.upkeep = upkeep;
         self
     }
 

@@ -1,4 +1,4 @@
-//! Two threads per log that is open for writing.
+//! Two threads per log that is open for writing, or whoever calls `tend` in their place.
 //!
 //! The *committer* commits what was submitted by callers who don't wait in a thread of their
 //! own, and leaves a witness when the log falls idle. The *keeper* does what must not hold up a
@@ -9,14 +9,17 @@ use std::sync::atomic::Ordering;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use super::{Inner, spare};
+use super::{Inner, Log, spare};
 use crate::error::{Error, Result};
-use crate::options::Durability;
+use crate::options::{Durability, Upkeep};
 
 /// After a failure in the background, the same is tried again after this.
 const RETRY: Duration = Duration::from_secs(1);
 
 pub(super) fn start(inner: &Arc<Inner>) -> Result<Vec<JoinHandle<()>>> {
+    if inner.options.upkeep == Upkeep::Caller {
+        return Ok(Vec::new());
+    }
     let spawn = |name: &str, work: fn(&Inner)| {
         let inner = Arc::clone(inner);
         Builder::new()
@@ -35,6 +38,24 @@ pub(super) fn start(inner: &Arc<Inner>) -> Result<Vec<JoinHandle<()>>> {
             let _ = committer.join();
             Err(error)
         }
+    }
+}
+
+impl Log {
+    /// Does now what the log's own threads would do, for a log opened with
+    /// [`Upkeep::Caller`](crate::Upkeep::Caller): commits what was submitted, readies the next segment,
+    /// writes the checkpoint and the indexes that are due, syncs under
+    /// [`Durability::SyncEvery`](crate::Durability::SyncEvery), gives back the space of what was purged,
+    /// and leaves the witness of an idle moment. Harmless beside threads.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], [`Error::Poisoned`], and the system's; what could not be done stays due.
+    pub fn tend(&self) -> Result<()> {
+        let inner = self.inner();
+        inner.settle_staged()?;
+        inner.keep(matches!(inner.options.durability, Durability::SyncEvery(_)))?;
+        inner.witness();
+        inner.check_running()
     }
 }
 
@@ -82,7 +103,7 @@ impl Inner {
         }
         tail.unwitnessed = false;
         if tail.stage_witness(self.home.storage.unix_micros()) {
-            drop(self.lead(tail));
+            self.lead_once(tail);
         }
     }
 

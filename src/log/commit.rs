@@ -22,7 +22,7 @@ use crate::format::control::{Control, NOTE_BYTES};
 use crate::format::segment_header::SegmentHeader;
 use crate::format::{DATA_START, RECORD_ENTRY_BYTES};
 use crate::ids::{LogOffset, SeqId, StreamId};
-use crate::options::Durability;
+use crate::options::{Durability, Upkeep};
 use crate::segment::Segment;
 use crate::storage::StorageFile;
 
@@ -110,7 +110,7 @@ impl Inner {
 
     /// Blocks until what was staged is committed: leads, or waits for whoever does.
     fn commit(&self, slot: &Slot, mut tail: MutexGuard<'_, Tail>) -> Result<()> {
-        if tail.leading || tail.crowded {
+        if tail.leading || (tail.crowded && self.options.upkeep == Upkeep::Threads) {
             self.call_committer(&mut tail);
             drop(tail);
         } else {
@@ -169,6 +169,10 @@ impl Inner {
                     queued_bytes: tail.queued_bytes,
                     limit: self.options.queue_bytes,
                 });
+            }
+            if self.options.upkeep == Upkeep::Caller && !tail.leading {
+                tail = self.lead(tail);
+                continue;
             }
             self.call_committer(&mut tail);
             self.room.wait(&mut tail);
@@ -249,9 +253,12 @@ impl Inner {
         }
     }
 
-    /// Commits one group, then leaves what came in meanwhile to the committer.
-    fn lead_once(&self, tail: MutexGuard<'_, Tail>) {
+    /// Commits one group, then leaves what came in meanwhile to the committer, if there is one.
+    pub(super) fn lead_once(&self, tail: MutexGuard<'_, Tail>) {
         let mut tail = self.lead(tail);
+        while self.options.upkeep == Upkeep::Caller && !tail.leading && !tail.group.is_empty() {
+            tail = self.lead(tail);
+        }
         if !tail.group.is_empty() {
             self.call_committer(&mut tail);
         }
