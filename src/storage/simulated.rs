@@ -10,10 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::{Access, DirectoryEntry, Mapping, Storage, StorageFile, StorageLock};
 use crate::error::{Error, Result};
+use crate::sync::Mutex;
 
 const SECTOR: usize = 512;
 
