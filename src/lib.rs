@@ -20,6 +20,7 @@ mod log;
 mod options;
 mod segment;
 pub mod storage;
+mod sync;
 
 pub use batch::Batch;
 pub use error::{Corruption, Error, Result};

@@ -11,17 +11,18 @@ use std::path::{Path, PathBuf};
 ///
 /// `batch` and `options` stand above `format`: a batch is in the form in which frames store it
 /// before the log sees it, and the limits of some options are the format's own.
-const MAY_NAME: [(&str, &[&str]); 12] = [
+const MAY_NAME: [(&str, &[&str]); 13] = [
     ("error", &["ids"]),
     ("ids", &[]),
+    ("sync", &[]),
     ("format", &["error", "ids"]),
     ("batch", &["format", "error", "ids"]),
     ("options", &["format", "error", "ids"]),
-    ("storage", &["error", "ids"]),
-    ("segment", &["format", "storage", "batch", "options", "error", "ids"]),
-    ("log", &["segment", "format", "storage", "batch", "options", "error", "ids"]),
-    ("hub", &["log", "batch", "options", "error", "ids"]),
-    ("ingest", &["hub", "log", "storage", "batch", "options", "error", "ids"]),
+    ("storage", &["sync", "error", "ids"]),
+    ("segment", &["format", "storage", "batch", "options", "sync", "error", "ids"]),
+    ("log", &["segment", "format", "storage", "batch", "options", "sync", "error", "ids"]),
+    ("hub", &["log", "batch", "options", "sync", "error", "ids"]),
+    ("ingest", &["hub", "log", "storage", "batch", "options", "sync", "error", "ids"]),
     ("check", &["ingest", "log", "segment", "format", "storage", "batch", "options", "error", "ids"]),
     ("fuzzing", &["format"]),
 ];
@@ -61,6 +62,18 @@ fn only_the_storage_reaches_the_disk_and_the_clock() {
     for source in sources().iter().filter(|source| source.module().is_some_and(|module| module != "storage"))
     {
         source.assert_without(&words, "goes through `storage`");
+    }
+}
+
+#[test]
+fn what_a_scheduler_takes_over_comes_through_one_seam() {
+    let words = ["parking_lot", "use std::thread", "use std::sync::atomic", "std::thread::sleep"];
+    let scheduled = ["segment", "log", "hub"];
+    let scheduled = |source: &Source| source.module().is_some_and(|m| scheduled.contains(&m.as_str()));
+    for source in sources().iter().filter(|s| scheduled(s) || s.name == "storage/memory.rs") {
+        source.assert_without(&words, "comes from `sync`");
+        let clocks = ["std::time::Instant", "std::time::{Duration, Instant}"];
+        source.assert_without(&clocks, "comes from `sync`");
     }
 }
 

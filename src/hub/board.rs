@@ -1,15 +1,15 @@
 //! Who is to run, who runs, and who waits for whom: what the hub's one lock protects.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::thread::ThreadId;
-use std::time::Instant;
 
 use super::pool::Berth;
 use super::pull::Bell;
 use super::source::Shelf;
 use super::subscription::{Subscription, SubscriptionId, Work};
+use crate::sync::Instant;
+use crate::sync::atomic::Ordering;
+use crate::sync::thread::ThreadId;
 
 /// Subscriptions that are over and can still be asked for; older ones are forgotten.
 const REMEMBERED: usize = 1_024;

@@ -2,8 +2,7 @@
 //! passed, readers of the idle, jobs that wait for a worker, logs that have to be asked.
 
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Core;
 use super::board::{Board, Ender, Over, Phase};
@@ -11,6 +10,8 @@ use super::pull::Bell;
 use super::switchboard::Switchboard;
 use crate::error::Error;
 use crate::ids::SeqId;
+use crate::sync::Instant;
+use crate::sync::atomic::{Ordering, fence};
 
 /// How often a log that was opened for reading only is asked for news.
 const POLL: Duration = Duration::from_millis(10);

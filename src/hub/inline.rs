@@ -1,8 +1,6 @@
 //! Delivery on the time of who appends.
 
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
-use std::thread;
 
 use super::Core;
 use super::board::Phase;
@@ -13,6 +11,8 @@ use super::switchboard::Parties;
 use crate::error::{Error, Result};
 use crate::ids::{SeqId, StreamId};
 use crate::log::Appended;
+use crate::sync::atomic::{Ordering, fence};
+use crate::sync::thread;
 
 impl Core {
     /// Appends by `append`, then sees to it that the inline subscriptions of the stream were called.

@@ -1,16 +1,14 @@
 //! Taking subscriptions out of service from outside: one of them, or all.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::thread;
-
-use parking_lot::MutexGuard;
 
 use super::Core;
 use super::board::{Board, Over, Phase};
 use super::inside;
 use super::run::discard;
 use super::subscription::{Subscription, SubscriptionId};
+use crate::sync::atomic::Ordering;
+use crate::sync::{MutexGuard, thread};
 
 impl Core {
     /// When it returns the callback does not run and will not; but for calls from inside it, and for

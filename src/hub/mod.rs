@@ -30,8 +30,7 @@ mod subscription;
 mod switchboard;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{self, Arc, Weak};
 
 pub use options::{Delivery, HubOptions, Start, SubscribeOptions};
 pub use pull::Pull;
@@ -42,6 +41,7 @@ use crate::batch::Batch;
 use crate::error::Result;
 use crate::ids::{SeqId, StreamId};
 use crate::log::{Appended, CommitListener, Log, Record, Terms};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use switchboard::Switchboard;
 
 /// Serves subscriptions over a [`Log`].
@@ -94,7 +94,7 @@ struct Core {
 }
 
 /// Hubs of this process are told apart by a number.
-static HUBS: AtomicU64 = AtomicU64::new(1);
+static HUBS: sync::atomic::AtomicU64 = sync::atomic::AtomicU64::new(1);
 
 impl Hub {
     /// A hub over `log`, which stays open for as long as the hub does, unless it is closed.

@@ -4,17 +4,15 @@
 //! and a job waits, the clock starts another; who had nothing to do for a while goes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
-
-use parking_lot::Condvar;
+use std::time::Duration;
 
 use super::board::Board;
 use super::inside::Inside;
 use super::switchboard::Switchboard;
 use super::{Core, run};
 use crate::error::{Error, Result};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Condvar, Instant, thread};
 
 /// No job was taken for so long: whoever is busy will stay so.
 pub(super) const STALL: Duration = Duration::from_millis(2);

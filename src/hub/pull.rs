@@ -6,9 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
-
-use parking_lot::{Condvar, Mutex};
+use std::time::Duration;
 
 use super::Core;
 use super::board::Ender;
@@ -17,6 +15,7 @@ use super::source::{SharedShelf, Source};
 use crate::error::{Error, Result};
 use crate::ids::{SeqId, StreamId};
 use crate::log::Record;
+use crate::sync::{Condvar, Instant, Mutex};
 
 /// Reads a stream batch by batch, backfill and live tail alike, and waits only for its own stream.
 /// Made by [`Hub::pull`](super::Hub::pull).

@@ -2,9 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::board::{Ender, Over, Phase};
 use super::inside::Inside;
@@ -13,6 +11,8 @@ use super::{Core, cursor};
 use crate::error::Error;
 use crate::ids::SeqId;
 use crate::log::Record;
+use crate::sync::atomic::Ordering;
+use crate::sync::{Instant, thread};
 
 /// After this long others have their turn.
 const TURN: Duration = Duration::from_millis(10);

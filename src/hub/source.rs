@@ -2,14 +2,12 @@
 
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::Instant;
-
-use parking_lot::Mutex;
 
 use super::options::BatchLimits;
 use crate::error::{Error, Result};
 use crate::ids::{SeqId, StreamId};
 use crate::log::{Log, Reader, Record};
+use crate::sync::{Instant, Mutex};
 
 /// Where in a stream its next records are read. Holds a reader while it is in use.
 #[derive(Debug)]

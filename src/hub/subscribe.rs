@@ -1,8 +1,6 @@
 //! The beginning of a subscription.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::thread;
 
 use super::Core;
 use super::board::Phase;
@@ -11,6 +9,8 @@ use super::run::{self, Upto, discard};
 use super::subscription::{Consume, Subscription, SubscriptionId};
 use crate::error::{Error, Result};
 use crate::ids::{LogOffset, SeqId, StreamId};
+use crate::sync::atomic::Ordering;
+use crate::sync::thread;
 
 impl Core {
     /// The SeqId after which delivery begins.

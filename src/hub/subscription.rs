@@ -2,14 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-use parking_lot::Mutex;
 
 use super::options::{BatchLimits, Delivery, Patience, Start};
 use super::source::{Shelf, Source};
 use crate::ids::{LogOffset, SeqId, StreamId};
 use crate::log::Record;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What a callback may fail with.
 pub type ConsumeError = Box<dyn std::error::Error + Send + Sync>;

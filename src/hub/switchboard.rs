@@ -3,11 +3,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::{Duration, Instant};
-
-use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+use std::time::Duration;
 
 use super::Core;
 use super::board::{Board, Over, Phase};
@@ -16,6 +13,8 @@ use super::pull::Bell;
 use super::subscription::Subscription;
 use crate::ids::StreamId;
 use crate::log::CommitListener;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use crate::sync::{Condvar, Instant, Mutex, MutexGuard, RwLock};
 
 /// How late it may be noticed that other streams' records took the log past an end.
 const END_DELAY: Duration = Duration::from_millis(2);

@@ -5,10 +5,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
 
 use crate::error::Result;
 use crate::ids::SeqId;
+use crate::sync::thread::{self, Thread};
 
 /// A submitted batch on its way: the SeqIds, position by position, once it is committed.
 ///

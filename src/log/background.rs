@@ -5,13 +5,13 @@
 //! commit: the next segment, indexes of sealed ones, checkpoints, timed syncs.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use super::{Inner, Log, spare};
 use crate::error::{Error, Result};
 use crate::options::{Durability, Upkeep};
+use crate::sync::atomic::Ordering;
+use crate::sync::thread::{Builder, JoinHandle};
 
 /// After a failure in the background, the same is tried again after this.
 const RETRY: Duration = Duration::from_secs(1);
@@ -66,7 +66,7 @@ impl Inner {
             if tail.crowded {
                 // Those who were just served are about to append again: one sync can serve them all.
                 drop(tail);
-                std::thread::yield_now();
+                crate::sync::thread::yield_now();
                 tail = self.tail.lock();
             }
             tail.called = false;

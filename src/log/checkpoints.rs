@@ -1,7 +1,5 @@
 //! Two checkpoint files, written in turn: one of them is always whole.
 
-use std::sync::atomic::Ordering;
-
 use bytes::Bytes;
 
 use super::Inner;
@@ -12,6 +10,7 @@ use crate::format::checkpoint::{self, Checkpoint, CheckpointHead};
 use crate::options::ReadMode;
 use crate::segment::names;
 use crate::storage::{Access, Storage, read_full};
+use crate::sync::atomic::Ordering;
 
 /// What the two files say.
 #[derive(Debug, Default)]

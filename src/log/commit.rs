@@ -8,9 +8,6 @@
 //! is durable (`Sync`), and gets its name, durably, before it holds a frame.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
-use parking_lot::MutexGuard;
 
 use super::pending::{Appended, PendingAppend, Slot};
 use super::tail::{Group, Roll, Stamp, Tail};
@@ -25,6 +22,8 @@ use crate::ids::{LogOffset, SeqId, StreamId};
 use crate::options::{Durability, Upkeep};
 use crate::segment::Segment;
 use crate::storage::StorageFile;
+use crate::sync::MutexGuard;
+use crate::sync::atomic::Ordering;
 
 /// Up to here a copy into the map is the cheaper write, where nobody syncs each one.
 const STORE_BYTES: usize = 8 << 10;

@@ -2,8 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::directory::Survey;
 use super::replay::{Replay, Scan, Start, Verdict};
@@ -14,6 +13,8 @@ use crate::format::DATA_START;
 use crate::segment::scan::read_header;
 use crate::segment::{Segment, names};
 use crate::storage::Access;
+use crate::sync::Instant;
+use crate::sync::atomic::Ordering;
 
 const POLL: Duration = Duration::from_millis(10);
 
@@ -187,7 +188,7 @@ impl Inner {
             if more() || left == Some(Duration::ZERO) {
                 return Ok(());
             }
-            std::thread::sleep(left.map_or(POLL, |left| left.min(POLL)));
+            crate::sync::thread::sleep(left.map_or(POLL, |left| left.min(POLL)));
         }
     }
 }

@@ -2,12 +2,12 @@
 //! poison it, and it leaves clean.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Inner, Shared};
 use crate::error::{Error, Result};
 use crate::segment::Segment;
+use crate::sync::atomic::Ordering;
 
 impl Shared {
     pub(super) fn close(&self) -> Result<()> {

@@ -1,14 +1,13 @@
 //! Those who want to know which streams got records.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-
-use parking_lot::RwLock;
 
 use super::Log;
 use super::tail::Group;
 use crate::ids::StreamId;
+use crate::sync::RwLock;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// Told by the thread that committed, after readers see the records and after those who waited were
 /// told. It works on everybody's time: it must be quick, wait for nobody and write nothing.

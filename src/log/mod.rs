@@ -30,10 +30,6 @@ mod watch;
 use std::fmt;
 use std::ops::RangeBounds;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::JoinHandle;
-
-use parking_lot::{Condvar, Mutex, RwLock};
 
 pub use cursors::{Backlog, Cursor};
 pub use life::{Holder, SegmentLife};
@@ -54,6 +50,9 @@ use crate::ids::{LogOffset, SeqId, StreamId};
 use crate::options::Options;
 use crate::segment::{Home, Segment};
 use crate::storage::StorageLock;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::thread::JoinHandle;
+use crate::sync::{Condvar, Mutex, RwLock};
 use commit::{WhenFull, Writer};
 use registry::Registry;
 use tail::Tail;

@@ -2,9 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-
-use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::checkpoints::{self, Checkpoints};
 use super::commit::Writer;
@@ -26,6 +23,8 @@ use crate::options::Options;
 use crate::segment::scan::read_header;
 use crate::segment::{Home, Segment, names};
 use crate::storage::{Access, DiskStorage, Storage, StorageLock};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Condvar, Mutex, RwLock};
 
 /// Everything known of a log before a frame behind the checkpoint was read.
 struct Found {
@@ -235,7 +234,7 @@ impl Log {
         inner.follow = Some(Mutex::new(start));
         inner.refresh(Verdict::Follow)?;
         found.check_segments(&inner.registry.read())?;
-        inner.report.last_seq_id = SeqId(inner.committed.load(std::sync::atomic::Ordering::Acquire));
+        inner.report.last_seq_id = SeqId(inner.committed.load(Ordering::Acquire));
         Ok(Log { shared: Arc::new(Shared { inner: Arc::new(inner), threads: Mutex::new(Vec::new()) }) })
     }
 }

@@ -6,13 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::thread::{self, Thread};
-
-use parking_lot::Mutex;
 
 use super::Inner;
 use crate::error::{Error, Result};
 use crate::ids::{LogOffset, SeqId};
+use crate::sync::Mutex;
+use crate::sync::thread::{self, Thread};
 
 /// The numbers a batch got: dense, in the order of its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,6 @@
 //! segment. Cut off behind it: opening the log removes the file.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::{Inner, Log};
 use crate::error::{Error, Result};
@@ -13,6 +12,7 @@ use crate::format::control::{Control, Point};
 use crate::ids::{LogOffset, SeqId, StreamId};
 use crate::options::Durability;
 use crate::segment::Segment;
+use crate::sync::atomic::Ordering;
 
 /// How far a stream was purged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,7 +8,6 @@ mod purged;
 use std::fmt;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +17,8 @@ use crate::error::{Error, Result};
 use crate::format::DATA_START;
 use crate::ids::{LogOffset, SeqId, StreamId};
 use crate::segment::{Frame, Segment, StreamFrames, View};
+use crate::sync::Instant;
+use crate::sync::atomic::Ordering;
 
 /// One committed record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,14 +172,14 @@ impl Reader {
     /// # Errors
     /// As [`next_record`](Self::next_record), and [`Error::Closed`] if the log is closed meanwhile.
     pub fn wait_record(&mut self, timeout: Option<Duration>) -> Result<Option<Record>> {
-        let deadline = timeout.and_then(|timeout| std::time::Instant::now().checked_add(timeout));
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             // Before the look: what is committed after it ends the wait.
             let seen = self.inner.committed.load(Ordering::Acquire);
             if let Some(record) = self.next_record()? {
                 return Ok(Some(record));
             }
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(std::time::Instant::now()));
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if self.finished || left == Some(Duration::ZERO) {
                 return Ok(None);
             }

@@ -1,13 +1,12 @@
 //! Figures of a log.
 
-use std::sync::atomic::Ordering;
-
 use super::checkpoints;
 use super::directory::Survey;
 use super::replay::{Scan, Start, Verdict};
 use super::streams::{self, States};
 use super::{Inner, Log};
 use crate::error::{Error, Result};
+use crate::sync::atomic::Ordering;
 
 use crate::format::checkpoint::{CheckpointHead, StreamState};
 use crate::format::control::Point;

@@ -1,9 +1,9 @@
 //! Telling threads that something moved, at no cost when nobody waits.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use crate::sync::{Condvar, Instant, Mutex};
 
 /// Readers at the tail.
 #[derive(Debug, Default)]

@@ -2,8 +2,8 @@
 //! beyond them.
 
 use super::{Segment, SegmentIndex, View, names};
+use crate::sync::atomic::Ordering;
 use std::io::ErrorKind;
-use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Result};
 use crate::format::DATA_START;

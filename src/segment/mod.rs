@@ -7,17 +7,17 @@ pub(crate) mod names;
 pub(crate) mod scan;
 mod view;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
 
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
 use crate::format::segment_header::SegmentHeader;
 use crate::options::ReadMode;
 use crate::storage::{Access, Mapping, Storage, StorageFile};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, RwLock};
 
 pub(crate) use lookup::{SegmentIndex, StreamFrames};
 pub(crate) use memory_index::MemoryIndex;

@@ -6,12 +6,11 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-
-use parking_lot::{Mutex, RwLock};
 
 use super::{Access, DirectoryEntry, Mapping, Storage, StorageFile, StorageLock};
 use crate::error::{Error, Result};
+use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use crate::sync::{Mutex, RwLock};
 
 /// Files that live as long as the value; clones show the same files.
 #[derive(Debug, Clone, Default)]

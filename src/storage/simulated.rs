@@ -17,10 +17,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use parking_lot::Mutex;
-
 use super::{Access, DirectoryEntry, Mapping, Storage, StorageFile, StorageLock};
 use crate::error::{Error, Result};
+use crate::sync::Mutex;
 use content::Content;
 use disk::{Disk, NameChange};
 use random::Random;

@@ -1,7 +1,5 @@
 //! What a purge means for who reads.
 
-use std::sync::atomic::Ordering;
-
 use super::{Reader, Scope};
 use crate::error::{Error, Result};
 use crate::format::control::Point;
@@ -9,6 +7,7 @@ use crate::ids::{LogOffset, SeqId};
 use crate::log::Inner;
 use crate::log::replay::Verdict;
 use crate::segment::{Frame, Segment};
+use crate::sync::atomic::Ordering;
 
 impl Reader {
     /// Begins behind what was purged. Who asked for something below is told so first.

@@ -68,7 +68,8 @@ impl Crowd {
                 let found = (rec.id, record.seq_id.0);
                 let before = self.seen.insert((stream, record.log_offset.0), found);
                 if let Some(before) = before.filter(|before| *before != found) {
-                    let expected = format!("{before:?} at log_offset {} of stream {stream}", record.log_offset);
+                    let expected =
+                        format!("{before:?} at log_offset {} of stream {stream}", record.log_offset);
                     self.broken.get_or_insert(Broken::new("P5", expected, format!("{found:?}")));
                 }
             }
@@ -238,10 +239,11 @@ fn subscribe(log: &Log, coding: Coding, crowd: &Shared, done: &AtomicBool) {
     let sink: Arc<Mutex<Vec<stratalog::Record>>> = Arc::default();
     let filled = Arc::clone(&sink);
     let start = log.purge_point(stream_id(1)).map_or(SeqId(0), |point| point.seq_id);
-    let subscribed = hub.subscribe(stream_id(1), SubscribeOptions::new().start(Start::After(start)), move |records| {
-        filled.lock().extend_from_slice(records);
-        Ok(())
-    });
+    let subscribed =
+        hub.subscribe(stream_id(1), SubscribeOptions::new().start(Start::After(start)), move |records| {
+            filled.lock().extend_from_slice(records);
+            Ok(())
+        });
     while subscribed.is_ok() && !done.load(Ordering::Acquire) {
         std::thread::yield_now();
     }
@@ -329,7 +331,11 @@ impl Crowd {
                 let batch = self.tried.range(..=rec.id.number).next_back();
                 let batch = batch.filter(|(_, (of, ids))| *of == n as u64 && ids.contains(&rec.id));
                 let Some((first, (_, ids))) = batch else {
-                    return Err(Broken::new("P2", format!("what was submitted to stream {n}"), format!("{rec:?}")));
+                    return Err(Broken::new(
+                        "P2",
+                        format!("what was submitted to stream {n}"),
+                        format!("{rec:?}"),
+                    ));
                 };
                 if !found.insert(*first) {
                     return Err(Broken::new("P3", "a batch once", format!("{rec:?} again")));
@@ -359,7 +365,9 @@ impl Crowd {
         let visible = seen.streams.iter().flat_map(|held| held.visible().filter_map(|(_, rec)| rec.seq));
         match visible.into_iter().find(behind) {
             None => Ok(()),
-            Some(found) => Err(Broken::new("P3", format!("nothing behind SeqId {first}"), format!("{found}"))),
+            Some(found) => {
+                Err(Broken::new("P3", format!("nothing behind SeqId {first}"), format!("{found}")))
+            }
         }
     }
 
@@ -384,7 +392,11 @@ impl Crowd {
         for (stream, least) in &self.purged {
             let found = seen.stream(*stream).purged;
             if found < *least {
-                return Err(Broken::new("P1", format!("stream {stream} purged up to {least}"), found.to_string()));
+                return Err(Broken::new(
+                    "P1",
+                    format!("stream {stream} purged up to {least}"),
+                    found.to_string(),
+                ));
             }
         }
         Ok(())
