@@ -59,7 +59,17 @@ type Shared = Mutex<Crowd>;
 
 impl Crowd {
     fn fails<T>(&mut self, outcome: Result<T, Error>) -> Option<T> {
-        outcome.map_err(|error| drop(self.first_error.get_or_insert(error.to_string()))).ok()
+        match outcome {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.first_error.get_or_insert(error.to_string());
+                None
+            }
+        }
+    }
+
+    fn failed(&mut self, error: &Error) {
+        self.first_error.get_or_insert(error.to_string());
     }
 
     fn saw(&mut self, coding: Coding, record: &stratalog::Record) {
@@ -68,7 +78,8 @@ impl Crowd {
                 let found = (rec.id, record.seq_id.0);
                 let before = self.seen.insert((stream, record.log_offset.0), found);
                 if let Some(before) = before.filter(|before| *before != found) {
-                    let expected = format!("{before:?} at log_offset {} of stream {stream}", record.log_offset);
+                    let expected =
+                        format!("{before:?} at log_offset {} of stream {stream}", record.log_offset);
                     self.broken.get_or_insert(Broken::new("P5", expected, format!("{found:?}")));
                 }
             }
@@ -153,16 +164,23 @@ fn produce<'a>(log: &Log, coding: Coding, ops: impl Iterator<Item = &'a Op>, fir
                     *most = (*most).max(point.log_offset.0);
                 }
             }
-            Op::Checkpoint => drop(crowd.lock().fails(log.checkpoint())),
-            Op::Sync => drop(crowd.lock().fails(log.sync())),
-            Op::Tend => drop(crowd.lock().fails(log.tend())),
+            Op::Checkpoint | Op::Sync | Op::Tend => {
+                let done = match op {
+                    Op::Checkpoint => log.checkpoint(),
+                    Op::Sync => log.sync(),
+                    _ => log.tend(),
+                };
+                if let Err(error) = done {
+                    crowd.lock().failed(&error);
+                }
+            }
             Op::Read => {
                 let Ok(reader) = log.reader(..) else { return };
                 for record in reader {
                     match record {
                         Ok(record) => crowd.lock().saw(coding, &record),
                         Err(Error::Purged { .. } | Error::Gone { .. }) => {}
-                        Err(error) => return drop(crowd.lock().fails(Err::<(), _>(error))),
+                        Err(error) => return crowd.lock().failed(&error),
                     }
                 }
             }
@@ -200,7 +218,7 @@ fn consume(log: &Log, coding: Coding, stream: u64, crowd: &Shared) {
             }
             // Somebody else consumed and purged meanwhile.
             Err(Error::Purged { .. } | Error::Gone { .. }) => return,
-            Err(error) => return drop(crowd.lock().fails(Err::<(), _>(error))),
+            Err(error) => return crowd.lock().failed(&error),
         }
     }
     let Some((seq, offset)) = last else { return };
@@ -213,7 +231,7 @@ fn consume(log: &Log, coding: Coding, stream: u64, crowd: &Shared) {
         }
         // Another thread was further.
         Err(Error::Invalid(_) | Error::Purged { .. }) => {}
-        Err(error) => drop(crowd.lock().fails(Err::<(), _>(error))),
+        Err(error) => crowd.lock().failed(&error),
     }
 }
 
@@ -238,10 +256,11 @@ fn subscribe(log: &Log, coding: Coding, crowd: &Shared, done: &AtomicBool) {
     let sink: Arc<Mutex<Vec<stratalog::Record>>> = Arc::default();
     let filled = Arc::clone(&sink);
     let start = log.purge_point(stream_id(1)).map_or(SeqId(0), |point| point.seq_id);
-    let subscribed = hub.subscribe(stream_id(1), SubscribeOptions::new().start(Start::After(start)), move |records| {
-        filled.lock().extend_from_slice(records);
-        Ok(())
-    });
+    let subscribed =
+        hub.subscribe(stream_id(1), SubscribeOptions::new().start(Start::After(start)), move |records| {
+            filled.lock().extend_from_slice(records);
+            Ok(())
+        });
     while subscribed.is_ok() && !done.load(Ordering::Acquire) {
         std::thread::yield_now();
     }
@@ -329,7 +348,11 @@ impl Crowd {
                 let batch = self.tried.range(..=rec.id.number).next_back();
                 let batch = batch.filter(|(_, (of, ids))| *of == n as u64 && ids.contains(&rec.id));
                 let Some((first, (_, ids))) = batch else {
-                    return Err(Broken::new("P2", format!("what was submitted to stream {n}"), format!("{rec:?}")));
+                    return Err(Broken::new(
+                        "P2",
+                        format!("what was submitted to stream {n}"),
+                        format!("{rec:?}"),
+                    ));
                 };
                 if !found.insert(*first) {
                     return Err(Broken::new("P3", "a batch once", format!("{rec:?} again")));
@@ -359,7 +382,9 @@ impl Crowd {
         let visible = seen.streams.iter().flat_map(|held| held.visible().filter_map(|(_, rec)| rec.seq));
         match visible.into_iter().find(behind) {
             None => Ok(()),
-            Some(found) => Err(Broken::new("P3", format!("nothing behind SeqId {first}"), format!("{found}"))),
+            Some(found) => {
+                Err(Broken::new("P3", format!("nothing behind SeqId {first}"), format!("{found}")))
+            }
         }
     }
 
@@ -384,7 +409,11 @@ impl Crowd {
         for (stream, least) in &self.purged {
             let found = seen.stream(*stream).purged;
             if found < *least {
-                return Err(Broken::new("P1", format!("stream {stream} purged up to {least}"), found.to_string()));
+                return Err(Broken::new(
+                    "P1",
+                    format!("stream {stream} purged up to {least}"),
+                    found.to_string(),
+                ));
             }
         }
         Ok(())
