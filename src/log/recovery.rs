@@ -73,6 +73,13 @@ pub(super) fn settle(
     replay: &mut Replay,
     report: &mut RecoveryReport,
 ) -> Result<Vec<Arc<Segment>>> {
+    let clean = start.clean && replay.next_seq == start.next_seq;
+    if !clean && !survey.is_new() {
+        // A recovery before this one may have been killed when it had given a file its name and not yet
+        // made that durable. What the file says is durable holds only from here on.
+        let storage = &home.storage;
+        storage.sync_directory().map_err(|e| Error::io("sync directory", storage.name(), e))?;
+    }
     if let Some(cut) = &replay.cut {
         report.torn = Some(keep_aside(home, cut)?);
     }

@@ -85,6 +85,8 @@ impl<'a> Living<'a> {
                 self.control(run, written, None)?;
             }
             Op::Sync => {
+                // It covers what is committed by then.
+                self.settle(run, self.life.threads)?;
                 let synced = self.log_call(|open| open.log().sync());
                 if self.control(run, synced, None)?.is_some() {
                     run.history.all_durable();
@@ -246,7 +248,8 @@ impl<'a> Living<'a> {
         let ids = self.new_ids(run, count, if again.is_some() { 8 } else { len });
         let coding = run.coding;
         let outcome = self.log_call(|open| open.append(stream, &ids, conditions, coding));
-        let mut failed = self.settled(run, false)?;
+        // With threads of the log's own, who submitted first may be told last.
+        let mut failed = self.settled(run, self.life.threads)?;
         if refused {
             run.history.fail(failed);
             return match outcome {
@@ -323,7 +326,7 @@ impl<'a> Living<'a> {
         outcome: stratalog::Result<T>,
         step: Option<Step>,
     ) -> Result<Option<T>, Broken> {
-        let mut failed = self.settled(run, false)?;
+        let mut failed = self.settled(run, self.life.threads)?;
         let done = self.judge(run, outcome)?;
         if let Some(step) = step {
             if done.is_some() || self.applied(&run.history.live, &step) {

@@ -59,7 +59,17 @@ type Shared = Mutex<Crowd>;
 
 impl Crowd {
     fn fails<T>(&mut self, outcome: Result<T, Error>) -> Option<T> {
-        outcome.map_err(|error| drop(self.first_error.get_or_insert(error.to_string()))).ok()
+        match outcome {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.first_error.get_or_insert(error.to_string());
+                None
+            }
+        }
+    }
+
+    fn failed(&mut self, error: &Error) {
+        self.first_error.get_or_insert(error.to_string());
     }
 
     fn saw(&mut self, coding: Coding, record: &stratalog::Record) {
@@ -154,16 +164,23 @@ fn produce<'a>(log: &Log, coding: Coding, ops: impl Iterator<Item = &'a Op>, fir
                     *most = (*most).max(point.log_offset.0);
                 }
             }
-            Op::Checkpoint => drop(crowd.lock().fails(log.checkpoint())),
-            Op::Sync => drop(crowd.lock().fails(log.sync())),
-            Op::Tend => drop(crowd.lock().fails(log.tend())),
+            Op::Checkpoint | Op::Sync | Op::Tend => {
+                let done = match op {
+                    Op::Checkpoint => log.checkpoint(),
+                    Op::Sync => log.sync(),
+                    _ => log.tend(),
+                };
+                if let Err(error) = done {
+                    crowd.lock().failed(&error);
+                }
+            }
             Op::Read => {
                 let Ok(reader) = log.reader(..) else { return };
                 for record in reader {
                     match record {
                         Ok(record) => crowd.lock().saw(coding, &record),
                         Err(Error::Purged { .. } | Error::Gone { .. }) => {}
-                        Err(error) => return drop(crowd.lock().fails(Err::<(), _>(error))),
+                        Err(error) => return crowd.lock().failed(&error),
                     }
                 }
             }
@@ -201,7 +218,7 @@ fn consume(log: &Log, coding: Coding, stream: u64, crowd: &Shared) {
             }
             // Somebody else consumed and purged meanwhile.
             Err(Error::Purged { .. } | Error::Gone { .. }) => return,
-            Err(error) => return drop(crowd.lock().fails(Err::<(), _>(error))),
+            Err(error) => return crowd.lock().failed(&error),
         }
     }
     let Some((seq, offset)) = last else { return };
@@ -214,7 +231,7 @@ fn consume(log: &Log, coding: Coding, stream: u64, crowd: &Shared) {
         }
         // Another thread was further.
         Err(Error::Invalid(_) | Error::Purged { .. }) => {}
-        Err(error) => drop(crowd.lock().fails(Err::<(), _>(error))),
+        Err(error) => crowd.lock().failed(&error),
     }
 }
 
