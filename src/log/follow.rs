@@ -171,12 +171,16 @@ impl Inner {
             list.retain(|held| !held.is_freed());
         }
         list.sort_by_key(|segment| segment.base());
-        // A segment ends where the next one begins, whatever was seen in it before.
+        // A segment ends where the next one begins, whatever was seen in it before; also where that one
+        // is known only now to have been there, and freed.
+        let registry = self.registry.read();
         for (held, next) in list.iter().zip(list.iter().skip(1)) {
-            if held.end_seq() > next.base() {
-                held.publish(next.base(), held.end_position().unwrap_or(u64::MAX));
+            let end = registry.end_of(held.base(), next.base());
+            if held.end_seq() > end {
+                held.publish(end, held.end_position().unwrap_or(u64::MAX));
             }
         }
+        drop(registry);
         *self.segments.write() = Arc::new(list);
     }
 

@@ -11,7 +11,7 @@ use stratalog_model::{Program, Violation, run};
 
 /// The first violation in some thousand programs.
 fn first(defect: Defect) -> Option<(u64, Violation)> {
-    check(0..4_000, None, 2, &defective(defect), &|_, _| ()).failure
+    check(0..3_000, None, 1, &defective(defect), &|_, _| ()).failure
 }
 
 #[track_caller]
