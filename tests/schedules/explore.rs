@@ -18,7 +18,7 @@ const DEPTH: usize = 3;
 
 /// Runs a scenario in many orders: at random, and by priorities that change now and then, which lets
 /// one thread fall far behind.
-pub(crate) fn explore(scenario: fn()) {
+pub(crate) fn explore(scenario: impl Fn() + Copy + Send + Sync + 'static) {
     if let Ok(schedule) = std::env::var("REPLAY") {
         run(ReplayScheduler::new_from_encoded(&schedule), scenario);
         return;
@@ -30,7 +30,7 @@ pub(crate) fn explore(scenario: fn()) {
     println!("{} orders in {:.1} s", 2 * iterations, started.elapsed().as_secs_f64());
 }
 
-fn run(scheduler: impl Scheduler + 'static, scenario: fn()) {
+fn run(scheduler: impl Scheduler + 'static, scenario: impl Fn() + Send + Sync + 'static) {
     let mut config = Config::new();
     config.stack_size = 256 << 10;
     config.silence_warnings = true;

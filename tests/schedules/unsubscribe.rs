@@ -85,6 +85,36 @@ fn no_inline_callback_runs_after_unsubscribe_returned() {
 }
 
 #[test]
+fn of_two_who_unsubscribe_each_finds_the_callback_dropped() {
+    for delivery in [Delivery::Threaded, Delivery::Inline] {
+        explore(move || {
+            let (_disk, log) = fresh();
+            let hub = Hub::new(log.clone(), HubOptions::new()).unwrap();
+            let calls = Arc::new(Calls::default());
+            let producer = appending(&hub);
+            let options = SubscribeOptions::new().start(Start::After(SeqId(0))).delivery(delivery);
+            let id = hub.subscribe(stream(1), options, calls.consume()).unwrap();
+            let unsubscribing = (0..2).map(|_| {
+                let (hub, id, calls) = (hub.clone(), id.clone(), Arc::clone(&calls));
+                thread::spawn(move || {
+                    hub.unsubscribe(&id);
+                    calls.assert_over();
+                    assert!(
+                        calls.dropped.load(Ordering::SeqCst),
+                        "it returned before the callback was dropped"
+                    );
+                    assert!(hub.status(&id).is_none());
+                })
+            });
+            unsubscribing.collect::<Vec<_>>().into_iter().for_each(|thread| thread.join().unwrap());
+            producer.join().unwrap();
+            hub.close();
+            log.close().unwrap();
+        });
+    }
+}
+
+#[test]
 fn no_callback_runs_after_the_hub_was_closed() {
     explore(|| {
         let (_disk, log) = fresh();
