@@ -1,10 +1,12 @@
 //! Watermarks: what readers see, and that it never goes away.
 
 use shuttle::thread;
-use stratalog::{Durability, SeqId};
+use stratalog::{Durability, Hub, HubOptions, Record, SeqId, Start, SubscribeOptions};
 
 use super::disk::Disk;
 use super::explore::{all, assert_durable_prefix, explore, fresh, one, open, options, produce, stream};
+
+const DURABILITIES: [Durability; 2] = [Durability::Sync, Durability::Buffered];
 
 #[test]
 fn a_reader_sees_what_is_durable_and_never_loses_it() {
@@ -30,6 +32,79 @@ fn a_reader_sees_what_is_durable_and_never_loses_it() {
         });
         readers.collect::<Vec<_>>().into_iter().for_each(|reader| reader.join().unwrap());
         producers.into_iter().for_each(|producer| drop(producer.join().unwrap()));
+        log.close().unwrap();
+    });
+}
+
+#[test]
+fn what_a_reader_has_seen_it_may_name() {
+    for durability in DURABILITIES {
+        explore(move || {
+            let disk = Disk::default();
+            let log = open(&options().durability(durability), &disk);
+            let hub = Hub::new(log.clone(), HubOptions::new()).unwrap();
+            let producer = {
+                let log = log.clone();
+                thread::spawn(move || (0..2).for_each(|n| _ = log.append(stream(1), &one(0, n)).unwrap()))
+            };
+            let mut reader = log.stream_reader(stream(1), ..).unwrap();
+            for _ in 0..2 {
+                let seen = reader.wait_record(None).unwrap().unwrap().seq_id;
+                assert!(log.committed() >= seen, "{seen} was seen before it was committed");
+                log.advance_cursor(stream(1), "reader", seen).unwrap();
+                hub.pull(stream(1), Start::After(seen), None).unwrap();
+            }
+            producer.join().unwrap();
+            hub.close();
+            log.close().unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_subscription_moves_its_cursor_without_a_failure_while_others_append() {
+    explore(|| {
+        let (_disk, log) = fresh();
+        let hub = Hub::new(log.clone(), HubOptions::new()).unwrap();
+        let options = SubscribeOptions::new()
+            .start(Start::Cursor("c".into()))
+            .advance_cursor(true)
+            .max_batch_records(1);
+        let id = hub.subscribe(stream(1), options, |_: &[Record]| Ok(())).unwrap();
+        let mut last = SeqId(0);
+        for n in 0..2 {
+            last = log.append(stream(1), &one(0, n)).unwrap().first_seq_id;
+        }
+        while log.cursor(stream(1), "c").is_none_or(|cursor| cursor.seq_id < last) {
+            thread::yield_now();
+        }
+        let status = hub.status(&id).unwrap();
+        assert_eq!(status.failures, 0, "{status:?}");
+        hub.close();
+        log.close().unwrap();
+    });
+}
+
+#[test]
+fn without_a_sync_each_durable_is_not_ahead_of_committed() {
+    explore(|| {
+        let disk = Disk::default();
+        let log = open(&options().durability(Durability::Buffered), &disk);
+        let producer = {
+            let log = log.clone();
+            thread::spawn(move || (0..2).for_each(|n| _ = log.append(stream(1), &one(0, n)).unwrap()))
+        };
+        let syncing = {
+            let log = log.clone();
+            thread::spawn(move || log.sync().unwrap())
+        };
+        for _ in 0..3 {
+            let durable = log.durable();
+            let committed = log.committed();
+            assert!(durable <= committed, "{durable} is durable and {committed} committed");
+        }
+        producer.join().unwrap();
+        syncing.join().unwrap();
         log.close().unwrap();
     });
 }
