@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use super::pool::Berth;
 use super::pull::Bell;
 use super::source::Shelf;
-use super::subscription::{Subscription, SubscriptionId, Work};
+use super::subscription::{Subscription, SubscriptionId};
 use crate::sync::Instant;
 use crate::sync::atomic::Ordering;
 use crate::sync::thread::ThreadId;
@@ -195,19 +195,29 @@ impl Board {
         }
     }
 
-    /// Takes a subscription that does not run out of service, for good. What is returned is somebody
-    /// else's and must be dropped where no lock is held.
-    #[must_use]
-    pub(super) fn retire(&mut self, key: u64, how: Over) -> Option<Work> {
+    /// Makes one that does not run count as running on `thread`, which is about to drop its callback and
+    /// to [`retire`](Self::retire) it.
+    pub(super) fn hold(&mut self, key: u64, thread: ThreadId, how: Over) {
         self.forget_end(key);
-        let seat = self.seats.get_mut(&key)?;
+        let Some(seat) = self.seats.get_mut(&key) else { return };
+        if let Phase::Pausing(until) = seat.phase {
+            self.timers.remove(&(until, key));
+        }
+        seat.phase = Phase::Running(thread);
+        seat.leave = Some(how);
+        seat.subscription.leaving.store(true, Ordering::SeqCst);
+    }
+
+    /// Takes a subscription whose callback is gone out of service, for good.
+    pub(super) fn retire(&mut self, key: u64, how: Over) {
+        self.forget_end(key);
+        let Some(seat) = self.seats.get_mut(&key) else { return };
         if let Phase::Pausing(until) = seat.phase {
             self.timers.remove(&(until, key));
         }
         let known = matches!(seat.phase, Phase::Over(_));
         seat.phase = Phase::Over(how);
         seat.subscription.leaving.store(true, Ordering::SeqCst);
-        let work = seat.subscription.work.lock().take();
         if how == Over::Gone {
             self.forget(key);
         } else if !known {
@@ -218,7 +228,6 @@ impl Board {
                 self.forget(oldest);
             }
         }
-        work
     }
 
     fn forget(&mut self, key: u64) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Core;
 use super::board::{Board, Over, Phase};
-use super::inside;
+use super::inside::{self, Inside};
 use super::run::discard;
 use super::subscription::{Subscription, SubscriptionId};
 use crate::sync::atomic::Ordering;
@@ -41,13 +41,28 @@ impl Core {
     }
 
     /// Takes a subscription out of service that does not run. The callback's destructor is its owner's
-    /// code, and the reader may be the last to hold a map: both go when the lock has.
-    pub(super) fn take_out(&self, mut board: MutexGuard<'_, Board>, subscription: &Subscription, how: Over) {
-        let work = board.retire(subscription.key, how);
+    /// code, and the reader may be the last to hold a map: both go while the lock is not held. Until then
+    /// it counts as running, so that whoever unsubscribes it meanwhile waits as well.
+    pub(super) fn take_out<'a>(
+        &'a self,
+        mut board: MutexGuard<'a, Board>,
+        subscription: &Subscription,
+        mut how: Over,
+    ) {
+        let work = subscription.work.lock().take();
+        if work.is_some() {
+            board.hold(subscription.key, thread::current().id(), how);
+            drop(board);
+            let inside = Inside::run(self.switchboard.hub);
+            discard(work);
+            drop(inside);
+            board = self.switchboard.board.lock();
+            how = board.seats.get(&subscription.key).and_then(|seat| seat.leave).unwrap_or(how);
+        }
+        board.retire(subscription.key, how);
         drop(board);
         self.switchboard.part(subscription);
         self.switchboard.moved.notify_all();
-        discard(work);
         discard(subscription.shelf.take());
     }
 
@@ -59,18 +74,19 @@ impl Core {
         board.closed = true;
         switchboard.shut.store(true, Ordering::SeqCst);
         board.shut();
-        let mut left = Vec::new();
-        for seat in board.seats.values() {
-            if matches!(seat.phase, Phase::Over(_)) {
-                left.extend(seat.subscription.work.lock().take());
-            }
-        }
+        let over = board.seats.values().filter(|seat| matches!(seat.phase, Phase::Over(_)));
+        let left: Vec<_> = over.map(|seat| Arc::clone(&seat.subscription)).collect();
         drop(board);
         switchboard.clock_bell.notify_all();
         switchboard.moved.notify_all();
         switchboard.ring_all();
         switchboard.forget_all();
-        left.into_iter().for_each(discard);
+        for subscription in left {
+            let board = switchboard.board.lock();
+            if subscription.has_callback() {
+                self.take_out(board, &subscription, Over::Closed);
+            }
+        }
         if inside::service_of(switchboard.hub) {
             return;
         }

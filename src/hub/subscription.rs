@@ -162,6 +162,11 @@ impl Subscription {
         self.delivery == Delivery::Inline
     }
 
+    /// False while it runs and once it is over.
+    pub(super) fn has_callback(&self) -> bool {
+        self.work.lock().is_some()
+    }
+
     pub(super) fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::SeqCst)
     }

@@ -7,7 +7,6 @@ use super::{Inner, Log};
 use crate::error::{Error, Result};
 use crate::format::control::{Control, MAX_CURSOR_NAME_BYTES, Point};
 use crate::ids::{LogOffset, SeqId, StreamId};
-use crate::sync::atomic::Ordering;
 
 /// The most cursors in a log: all of them are in memory.
 const MAX_CURSORS: usize = 4 << 20;
@@ -198,7 +197,7 @@ impl Inner {
         if size > limit {
             return Err(Error::Limit { what: "bytes of a cursor's name", size, limit });
         }
-        let newest = self.committed.load(Ordering::Acquire);
+        let newest = self.newest();
         if seq_id.0 > newest {
             return Err(Error::Invalid(format!(
                 "cursor {name:?}: expected a SeqId up to {newest}, the newest there is, found {seq_id}"

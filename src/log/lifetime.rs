@@ -67,6 +67,13 @@ impl Inner {
         Arc::clone(&self.segments.read())
     }
 
+    /// The newest SeqId that readers are shown. A commit shows in its segment first, and `committed`
+    /// follows; whoever was shown a record must be able to name it at once.
+    pub(super) fn newest(&self) -> u64 {
+        let shown = self.segments.read().last().map_or(0, |last| last.end_seq().saturating_sub(1));
+        shown.max(self.committed.load(Ordering::Acquire))
+    }
+
     pub(super) fn push_segment(&self, segment: Arc<Segment>) {
         let mut segments = self.segments.write();
         let mut grown = Vec::with_capacity(segments.len() + 1);

@@ -85,7 +85,8 @@ struct Shared {
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// `durable <= committed < tail.next_seq`; under `Durability::Sync`, committed is durable.
+/// `durable <= newest < tail.next_seq`, where `newest` is what readers are shown; `committed` follows it.
+/// Under `Durability::Sync` durable moves first, and `newest <= durable`.
 #[derive(Debug)]
 pub(crate) struct Inner {
     options: Options,
@@ -233,7 +234,7 @@ impl Log {
     /// The newest committed SeqId; 0 if there is none.
     #[must_use]
     pub fn committed(&self) -> SeqId {
-        SeqId(self.inner().committed.load(Ordering::Acquire))
+        SeqId(self.inner().newest())
     }
 
     /// Every SeqId up to this one survives a power cut.
