@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::directory::Survey;
+use super::registry::Registry;
 use super::replay::{Replay, Scan, Start, Verdict};
 use super::streams::Streams;
 use super::{Hints, Inner, checkpoints, open};
@@ -103,7 +104,9 @@ impl Inner {
             let overtaken = io::Error::new(io::ErrorKind::NotFound, "freed while a follower looked for it");
             return Err(Error::io("find", names::segment(start.base), overtaken));
         }
+        // All of it, anew: a checkpoint says where a cursor stands, not that it was set back or dropped.
         let mut registry = self.registry.write();
+        *registry = Registry::default();
         newest.controls.iter().for_each(|control| registry.apply(control));
         let list = open::sealed_before(&self.home, survey, &registry, start.base);
         let before = std::mem::replace(&mut *self.segments.write(), Arc::new(list));
