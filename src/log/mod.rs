@@ -31,7 +31,7 @@ use std::fmt;
 use std::ops::RangeBounds;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, ThreadId};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
@@ -84,6 +84,9 @@ pub struct Log {
 struct Shared {
     inner: Arc<Inner>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Whose these are: a waker that the log's own thread calls may close the log, or drop the last
+    /// handle.
+    own: Vec<ThreadId>,
 }
 
 /// `durable <= committed < tail.next_seq`; under `Durability::Sync`, committed is durable.
