@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hooked::{Hook, Hooked, nothing};
-use stratalog::storage::{MemoryStorage, Storage};
 use stratalog::SeqId;
+use stratalog::storage::{MemoryStorage, Storage};
 use support::{all, all_of, batch, buffered, open, stream};
 
 #[test]
