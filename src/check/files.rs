@@ -6,7 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
+use crate::options::ReadMode;
 use crate::segment::names::{self, Name};
+use crate::segment::scan::read_table;
 use crate::storage::{Access, Storage, StorageFile, read_full};
 
 #[derive(Debug, Clone)]
@@ -52,19 +54,10 @@ pub(super) fn open(storage: &dyn Storage, name: &str) -> Result<Option<Arc<dyn S
     }
 }
 
-/// All of a small file, with positioned reads; `None` if there is none of that name.
+/// All of an index or a checkpoint, with positioned reads; `None` if there is none of that name.
 pub(super) fn content(storage: &dyn Storage, name: &str) -> Result<Option<Bytes>> {
     let Some(file) = open(storage, name)? else { return Ok(None) };
-    let size = file.size().map_err(|e| Error::io("stat", name, e))?;
-    let mut bytes = Vec::new();
-    let room = usize::try_from(size).ok().filter(|room| bytes.try_reserve_exact(*room).is_ok());
-    let Some(room) = room else {
-        return Err(Error::io("read", name, ErrorKind::OutOfMemory.into()));
-    };
-    bytes.resize(room, 0);
-    let n = read_full(file.as_ref(), &mut bytes, 0).map_err(|e| Error::io("read", name, e))?;
-    bytes.truncate(n);
-    Ok(Some(bytes.into()))
+    read_table(file.as_ref(), name, ReadMode::Positioned).map(Some)
 }
 
 /// Reads `from..to` of a file in pieces, as far as it goes.

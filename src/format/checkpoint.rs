@@ -140,6 +140,13 @@ pub(crate) fn encode(
     out
 }
 
+/// By its header.
+pub(super) fn whole_bytes(head: &[u8]) -> Option<u64> {
+    let number = |at: usize| head.get(at..at + 8).map(LE::read_u64);
+    let tables = number(80)?.checked_mul(8)?.checked_add(number(88)?.checked_mul(STREAM as u64)?)?;
+    tables.checked_add(number(96)?)?.checked_add(HEADER as u64)
+}
+
 impl Checkpoint {
     pub(crate) fn decode(bytes: &Bytes) -> Result<Checkpoint, HeaderError> {
         check_magic(bytes, CHECKPOINT_MAGIC, HEADER)?;

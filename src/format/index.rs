@@ -112,6 +112,13 @@ pub(crate) struct Index {
     frames: Bytes,
 }
 
+/// By its header.
+pub(super) fn whole_bytes(head: &[u8]) -> Option<u64> {
+    let count = |at: usize| head.get(at..at + 4).map(|number| u64::from(LE::read_u32(number)));
+    let tables = count(60)? * PLACE as u64 + count(64)? * STREAM as u64 + count(68)? * PLACE as u64;
+    Some(tables + HEADER as u64)
+}
+
 impl Index {
     pub(crate) fn decode(bytes: &Bytes) -> Result<Index, HeaderError> {
         check_magic(bytes, INDEX_MAGIC, HEADER)?;

@@ -38,6 +38,17 @@ pub const MIN_SEGMENT_BYTES: u64 = 64 << 10;
 /// The largest segment.
 pub const MAX_SEGMENT_BYTES: u64 = 16 << 30;
 
+/// How large a checkpoint or an index is by its own header: no more of the file is worth a look,
+/// however large that is. Of anything else, the header alone.
+pub(crate) fn whole_bytes(head: &[u8]) -> u64 {
+    let claimed = match head.first_chunk::<8>() {
+        Some(&CHECKPOINT_MAGIC) => checkpoint::whole_bytes(head),
+        Some(&INDEX_MAGIC) => index::whole_bytes(head),
+        _ => None,
+    };
+    claimed.unwrap_or(0).max(head.len() as u64)
+}
+
 /// Why bytes are not what they should be; the caller adds the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Invalid {

@@ -9,7 +9,8 @@ use crate::format::DATA_START;
 use crate::format::checkpoint::{self, Checkpoint, CheckpointHead};
 use crate::options::ReadMode;
 use crate::segment::names;
-use crate::storage::{Access, Storage, read_full};
+use crate::segment::scan::read_table;
+use crate::storage::{Access, Storage};
 use crate::sync::atomic::Ordering;
 
 /// What the two files say.
@@ -52,16 +53,7 @@ pub(super) fn load(
 /// A whole file, mapped where that is possible and wanted.
 pub(super) fn content(storage: &dyn Storage, mode: ReadMode, name: &str) -> Result<Bytes> {
     let file = storage.open(name, Access::Read).map_err(|e| Error::io("open", name, e))?;
-    let size = file.size().map_err(|e| Error::io("stat", name, e))?;
-    if mode == ReadMode::Mapped
-        && let Ok(Some(mapping)) = file.map(size)
-    {
-        return Ok(mapping.window(0, mapping.len()));
-    }
-    let mut bytes = vec![0; size as usize];
-    let n = read_full(file.as_ref(), &mut bytes, 0).map_err(|e| Error::io("read", name, e))?;
-    bytes.truncate(n);
-    Ok(bytes.into())
+    read_table(file.as_ref(), name, mode)
 }
 
 impl Inner {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::directory::Survey;
+use super::registry::Registry;
 use super::replay::{Replay, Scan, Start, Verdict};
 use super::streams::Streams;
 use super::{Hints, Inner, checkpoints, open};
@@ -79,7 +80,7 @@ impl Inner {
             reached = found.as_ref().map_or(place.next_seq, |(_, replay)| replay.next_seq);
             seen = Some(found);
         }
-        match (self.leap(&mut survey, reached)?, seen) {
+        match (self.leap(&mut survey, reached, place)?, seen) {
             (Some(start), _) => scan(&survey, start),
             (None, Some(seen)) => seen,
             (None, None) => scan(&survey, Start::FIRST),
@@ -88,14 +89,19 @@ impl Inner {
 
     /// Segments in the follower's way were freed: it goes on from the newest checkpoint, which lies
     /// behind them and knows what was said before. `None` if there is no checkpoint behind `reached`.
-    fn leap(&self, survey: &mut Survey, reached: u64) -> Result<Option<Start>> {
+    fn leap(&self, survey: &mut Survey, reached: u64, place: Start) -> Result<Option<Start>> {
         let storage = self.home.storage.as_ref();
         let present = |name: &str| survey.checkpoints.iter().any(|held| held == name);
         let loaded = checkpoints::load(storage, self.home.read_mode, present)?;
         let Some(newest) = loaded.newest else {
             return survey.check_present([1].into_iter()).map(|()| None);
         };
-        if newest.head.next_seq <= reached {
+        let head = &newest.head;
+        // Closed before the place: what was seen from there on is of a write that failed in the end.
+        let closed = head.clean
+            && (place.durable + 1..place.next_seq).contains(&head.next_seq)
+            && survey.segments.last() == Some(&head.scan_base);
+        if head.next_seq <= reached && !closed {
             return Ok(None);
         }
         *survey = Survey::of(storage)?;
@@ -104,7 +110,9 @@ impl Inner {
             let overtaken = io::Error::new(io::ErrorKind::NotFound, "freed while a follower looked for it");
             return Err(Error::io("find", names::segment(start.base), overtaken));
         }
+        // All of it, anew: a checkpoint says where a cursor stands, not that it was set back or dropped.
         let mut registry = self.registry.write();
+        *registry = Registry::default();
         newest.controls.iter().for_each(|control| registry.apply(control));
         let list = open::sealed_before(&self.home, survey, &registry, start.base);
         let before = std::mem::replace(&mut *self.segments.write(), Arc::new(list));

@@ -7,11 +7,25 @@ use std::time::Duration;
 use super::{Inner, Shared};
 use crate::error::{Error, Result};
 use crate::segment::Segment;
+use crate::sync::Mutex;
 use crate::sync::atomic::Ordering;
+use crate::sync::thread::{self, JoinHandle};
 
 impl Shared {
+    pub(super) fn new(inner: Arc<Inner>, threads: Vec<JoinHandle<()>>) -> Self {
+        let own = threads.iter().map(|thread| thread.thread().id()).collect();
+        Shared { inner, threads: Mutex::new(threads), own }
+    }
+
     pub(super) fn close(&self) -> Result<()> {
-        let mut threads = self.threads.lock();
+        let here = thread::current().id();
+        let mut threads = if self.own.contains(&here) {
+            // Whoever closes it already waits for this very thread.
+            let Some(threads) = self.threads.try_lock() else { return Ok(()) };
+            threads
+        } else {
+            self.threads.lock()
+        };
         if let Err(forked @ Error::Forked { .. }) = self.inner.check_process() {
             // The files are the parent's, and the threads never came along.
             std::mem::take(&mut *threads).into_iter().for_each(std::mem::forget);
@@ -25,7 +39,7 @@ impl Shared {
         // Under the lock, so that the committer has either seen the stop or hears the call.
         drop(self.inner.tail.lock());
         self.inner.work.notify_all();
-        for thread in threads.drain(..) {
+        for thread in threads.drain(..).filter(|thread| thread.thread().id() != here) {
             // A thread that panicked has poisoned the log already.
             let _ = thread.join();
         }

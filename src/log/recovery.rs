@@ -209,11 +209,27 @@ fn trim(home: &Home, replay: &Replay, rewritten: &[Scanned]) {
         if rewritten.iter().any(|file| file.base == scanned.base) {
             continue;
         }
-        // Frames that were written anew stay: somebody who only reads may have them mapped.
-        if scanned.file.size().is_ok_and(|size| size > scanned.end_position)
+        let last = replay.scanned.last().is_some_and(|last| last.base == scanned.base);
+        let end = if last { scanned.end_position } else { whole_frames_end(scanned) };
+        if scanned.file.size().is_ok_and(|size| size > end)
             && let Ok(file) = home.storage.open(&names::segment(scanned.base), Access::Write)
         {
-            let _ = file.set_len(scanned.end_position);
+            let _ = file.set_len(end);
+        }
+    }
+}
+
+/// Frames that were written anew, now or by an earlier recovery, stay where they stood first: somebody
+/// who only reads may know them from there, and have them mapped.
+fn whole_frames_end(scanned: &Scanned) -> u64 {
+    let name = names::segment(scanned.base);
+    let mut end = scanned.end_position;
+    let Ok(mut scanner) = Scanner::new(scanned.file.as_ref(), &name, scanned.salt) else { return u64::MAX };
+    loop {
+        match scanner.frame_at(end) {
+            Ok(Ok(frame)) => end += frame.frame_bytes(),
+            Ok(Err(_)) => return end,
+            Err(_) => return u64::MAX,
         }
     }
 }

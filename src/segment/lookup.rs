@@ -1,15 +1,13 @@
 //! Finding frames in a segment, by SeqId and by stream.
 
-use bytes::Bytes;
-
 use super::memory_index::MemoryIndex;
+use super::scan::read_table;
 use super::view::Frame;
 use super::{Opened, Segment, View, names};
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
 use crate::format::index::{self, Identity, Index, Place, partition};
-use crate::options::ReadMode;
-use crate::storage::{Access, read_full};
+use crate::storage::Access;
 
 /// What is known of where things are in a segment.
 #[derive(Debug)]
@@ -111,20 +109,7 @@ impl Segment {
         let Ok(file) = self.home.storage.open(&name, Access::Read) else {
             return Ok(None);
         };
-        let size = file.size().map_err(|e| Error::io("stat", &name, e))?;
-        let mapped = match self.home.read_mode {
-            ReadMode::Mapped => file.map(size).ok().flatten(),
-            ReadMode::Positioned => None,
-        };
-        let bytes = match mapped {
-            Some(mapping) => mapping.window(0, mapping.len()),
-            None => {
-                let mut bytes = vec![0; size as usize];
-                let n = read_full(file.as_ref(), &mut bytes, 0).map_err(|e| Error::io("read", &name, e))?;
-                bytes.truncate(n);
-                Bytes::from(bytes)
-            }
-        };
+        let bytes = read_table(file.as_ref(), &name, self.home.read_mode)?;
         let opened = self.opened()?;
         Ok(Index::decode(&bytes).ok().filter(|index| {
             let expected = self.identity(opened, index.identity.data_end);

@@ -1,10 +1,15 @@
 //! Frames of one segment, read with positioned reads: a bad sector is an error here, where a
 //! map would end the process.
 
+use std::io::ErrorKind;
+
+use bytes::Bytes;
+
 use crate::error::{Error, Result};
 use crate::format::frame::{self, FrameHeader};
 use crate::format::segment_header::SegmentHeader;
-use crate::format::{ALIGNMENT, DATA_START, FRAME_HEADER_BYTES, Invalid, SEGMENT_HEADER_BYTES};
+use crate::format::{ALIGNMENT, DATA_START, FRAME_HEADER_BYTES, Invalid, SEGMENT_HEADER_BYTES, whole_bytes};
+use crate::options::ReadMode;
 use crate::storage::{StorageFile, read_full};
 
 const CHUNK: u64 = 256 << 10;
@@ -14,6 +19,28 @@ pub(crate) fn read_header(file: &dyn StorageFile, name: &str) -> Result<SegmentH
     let mut bytes = [0u8; SEGMENT_HEADER_BYTES];
     let n = read_full(file, &mut bytes, 0).map_err(|e| Error::io("read", name, e))?;
     SegmentHeader::decode(bytes.get(..n).unwrap_or_default()).map_err(|e| e.in_file(name))
+}
+
+/// A whole checkpoint or index, mapped where that is possible and wanted. Of a file that is larger
+/// than it says, no more than shows that it is damaged.
+pub(crate) fn read_table(file: &dyn StorageFile, name: &str, mode: ReadMode) -> Result<Bytes> {
+    let read = |buffer: &mut [u8]| read_full(file, buffer, 0).map_err(|e| Error::io("read", name, e));
+    let mut head = [0u8; SEGMENT_HEADER_BYTES];
+    let n = read(&mut head)?;
+    let whole = whole_bytes(head.get(..n).unwrap_or_default());
+    let size = file.size().map_err(|e| Error::io("stat", name, e))?.min(whole.saturating_add(1));
+    if mode == ReadMode::Mapped
+        && let Ok(Some(mapping)) = file.map(size)
+    {
+        return Ok(mapping.window(0, mapping.len()));
+    }
+    let mut bytes = Vec::new();
+    let room = usize::try_from(size).ok().filter(|room| bytes.try_reserve_exact(*room).is_ok());
+    let room = room.ok_or_else(|| Error::io("read", name, ErrorKind::OutOfMemory.into()))?;
+    bytes.resize(room, 0);
+    let n = read(&mut bytes)?;
+    bytes.truncate(n);
+    Ok(bytes.into())
 }
 
 /// A window that slides over a segment's file.
