@@ -20,7 +20,7 @@ use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::format::control::{Control, NOTE_BYTES};
 use crate::format::segment_header::SegmentHeader;
-use crate::format::{DATA_START, RECORD_ENTRY_BYTES};
+use crate::format::{DATA_START, FRAME_HEADER_BYTES, RECORD_ENTRY_BYTES};
 use crate::ids::{LogOffset, SeqId, StreamId};
 use crate::options::{Durability, Upkeep};
 use crate::segment::Segment;
@@ -367,9 +367,16 @@ impl Inner {
         } else {
             active.file.write_at(part, active.position)
         };
-        // What a failed write left behind is never written over: the next frame begins a new
-        // segment, and where that begins, this one ends.
-        written.map_err(|e| Failure { error: Error::io("write", name, e), poison: false })?;
+        // No frame is written over what a failed write left behind: the next one begins a new segment,
+        // and where that begins, this one ends.
+        if let Err(e) = written {
+            // Until then a whole frame passes for a committed one, to who follows, where nobody waits
+            // for a sync. So the first loses its header, and what stands behind it cannot be reached.
+            let wipe = part.len().min(FRAME_HEADER_BYTES);
+            let taken_back =
+                sync || active.file.write_at(&[0; FRAME_HEADER_BYTES][..wipe], active.position).is_ok();
+            return Err(Failure { error: Error::io("write", name, e), poison: !taken_back });
+        }
         active.position += part.len() as u64;
         if sync {
             self.counters.syncs.fetch_add(1, Ordering::Relaxed);

@@ -6,8 +6,8 @@ use parking_lot::Mutex;
 use stratalog::ingest::{Condition, Consumer, Ingest, IngestOptions, LocalIngest, Producer, SubmitTerms};
 use stratalog::storage::Storage;
 use stratalog::{
-    Cursor, Delivery, Hub, HubOptions, Log, LogOffset, Options, ProducerId, PurgePoint, Record, Result, SeqId,
-    Start, SubscribeOptions, Terms,
+    Cursor, Delivery, Hub, HubOptions, Log, LogOffset, Options, ProducerId, PurgePoint, Record, Result,
+    SeqId, Start, SubscribeOptions, Terms,
 };
 
 use crate::payload::{Coding, Id};
@@ -93,7 +93,10 @@ impl Open {
                 terms.condition = on.next_offset.map(|next| Condition::NextOffset(LogOffset(next)));
                 let records: Vec<_> = ids.iter().map(|id| Coding::record(*id)).collect();
                 let seq_ids = ingest.submit_with(id, &records, &terms)?;
-                return Ok(Numbers { seq_ids: seq_ids.iter().map(|seq| seq.0).collect(), first_offset: None });
+                return Ok(Numbers {
+                    seq_ids: seq_ids.iter().map(|seq| seq.0).collect(),
+                    first_offset: None,
+                });
             }
         };
         Ok(Numbers {

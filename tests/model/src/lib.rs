@@ -16,6 +16,7 @@ mod program;
 mod run;
 pub mod shrink;
 mod state;
+mod threads;
 mod violation;
 
 pub use draw::{Random, Source};

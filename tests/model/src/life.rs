@@ -140,7 +140,9 @@ impl<'a> Living<'a> {
     /// What every outcome of a write must be: a success, or a failure that has a reason.
     fn judge<T>(&mut self, run: &Run<'_>, outcome: stratalog::Result<T>) -> Result<Option<T>, Broken> {
         match outcome {
-            Ok(_) if self.poisoned => Err(Broken::new("P9", "nothing acknowledged once poisoned", "a success")),
+            Ok(_) if self.poisoned => {
+                Err(Broken::new("P9", "nothing acknowledged once poisoned", "a success"))
+            }
             Ok(value) => Ok(Some(value)),
             Err(Error::Poisoned(_)) if self.failed_before(run) => {
                 self.poisoned = true;
@@ -163,7 +165,8 @@ impl<'a> Living<'a> {
         let mut failed = Vec::new();
         let mut left = Vec::new();
         for (pending, step) in std::mem::take(&mut self.pending) {
-            let Some(outcome) = pending.try_outcome().or_else(|| wait.then_some(Ok(pending.tentative()))) else {
+            let Some(outcome) = pending.try_outcome().or_else(|| wait.then_some(Ok(pending.tentative())))
+            else {
                 left.push((pending, step));
                 continue;
             };
@@ -173,7 +176,11 @@ impl<'a> Living<'a> {
                 Ok(_) => self.commit_batch(run, step, None)?,
                 Err(error) => {
                     if !self.has_reason(run, &error) && !matches!(error, Error::Closed) {
-                        return Err(Broken::new("P9", "a commit, as nothing failed below", error.to_string()));
+                        return Err(Broken::new(
+                            "P9",
+                            "a commit, as nothing failed below",
+                            error.to_string(),
+                        ));
                     }
                     failed.push(step);
                 }
@@ -263,7 +270,9 @@ impl<'a> Living<'a> {
             let expected = (last.first_offset, last.count);
             return match found == expected {
                 true => Ok(()),
-                false => Err(Broken::new("P4", format!("the first result, {expected:?}"), format!("{found:?}"))),
+                false => {
+                    Err(Broken::new("P4", format!("the first result, {expected:?}"), format!("{found:?}")))
+                }
             };
         }
         if seq_ids.len() != ids.len() {
@@ -341,7 +350,8 @@ impl<'a> Living<'a> {
             Step::DropCursor { stream, name } => cursor(*stream, *name).is_none(),
             Step::Purge { stream, to } => purged(*stream) >= *to,
             Step::Delete { stream } => {
-                purged(*stream) == live.stream(*stream).newest() && log.cursors_of(stream_id(*stream)).is_empty()
+                purged(*stream) == live.stream(*stream).newest()
+                    && log.cursors_of(stream_id(*stream)).is_empty()
             }
         }
     }

@@ -31,7 +31,10 @@ fn main() -> ExitCode {
         }
         Ok(Command::Replay { seed }) => match run(&Program::of_seed(seed), &plain) {
             (counts, Ok(())) => {
-                println!("seed {seed}: every promise kept ({} operations, {} crashes)", counts.operations, counts.cases);
+                println!(
+                    "seed {seed}: every promise kept ({} operations, {} crashes)",
+                    counts.operations, counts.cases
+                );
                 ExitCode::SUCCESS
             }
             (_, Err(violation)) => tell(seed, violation),

@@ -27,8 +27,10 @@ pub struct Life {
     pub positioned: bool,
     /// Segments and checkpoints of twice the size.
     pub large: bool,
-    /// The log's own threads run, and several producers at once: repeats only roughly.
+    /// The log's own threads run: repeats only roughly.
     pub threads: bool,
+    /// Several producers at once, and consumers beside them.
+    pub crowd: bool,
     /// Chance in 256, at each storage call, that something unsynced is written.
     pub write_back: u8,
     /// The clock stands further back than in the life before.
@@ -97,29 +99,60 @@ pub enum Left {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
     /// A batch, waited for.
-    Append { stream: u64, count: u64, len: u32, terms: On },
+    Append {
+        stream: u64,
+        count: u64,
+        len: u32,
+        terms: On,
+    },
     /// A batch, not waited for.
-    Submit { stream: u64, count: u64, len: u32 },
+    Submit {
+        stream: u64,
+        count: u64,
+        len: u32,
+    },
     /// Waits for what was submitted.
     Wait,
-    Advance { stream: u64, name: u64, to: u8 },
-    Rollback { stream: u64, name: u64, to: u8 },
-    DropCursor { stream: u64, name: u64 },
-    Purge { stream: u64, to: u8 },
-    PurgePassed { stream: u64 },
-    Delete { stream: u64 },
+    Advance {
+        stream: u64,
+        name: u64,
+        to: u8,
+    },
+    Rollback {
+        stream: u64,
+        name: u64,
+        to: u8,
+    },
+    DropCursor {
+        stream: u64,
+        name: u64,
+    },
+    Purge {
+        stream: u64,
+        to: u8,
+    },
+    PurgePassed {
+        stream: u64,
+    },
+    Delete {
+        stream: u64,
+    },
     Checkpoint,
     Sync,
     /// What the log's threads would do.
     Tend,
     /// Closes the log, or drops it, and opens it again.
-    Reopen { close: bool },
+    Reopen {
+        close: bool,
+    },
     /// Reads everything in every way.
     Read,
     /// Somebody who only reads opens the log, or looks again.
     Follow,
     /// A consumer asks the hub for what is new.
-    Pull { stream: u64 },
+    Pull {
+        stream: u64,
+    },
     /// A full disk gets room again.
     Room,
 }
@@ -192,6 +225,7 @@ impl Life {
             positioned: source.one_in(3),
             large: source.one_in(4),
             threads,
+            crowd: threads && source.below(2) == 0,
             write_back: [0, 0, 10, 60][source.below(4) as usize],
             clock_back: source.one_in(8),
             ops: Vec::new(),
@@ -277,7 +311,9 @@ impl Op {
             35..=36 => Op::Follow,
             37 => Op::Pull { stream },
             38 => Op::Room,
-            _ => Op::Append { stream, count: 1 + source.below(40), len: draw_len(source), terms: On::Nothing },
+            _ => {
+                Op::Append { stream, count: 1 + source.below(40), len: draw_len(source), terms: On::Nothing }
+            }
         }
     }
 }

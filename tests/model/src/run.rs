@@ -15,6 +15,7 @@ use crate::observe::{Unseen, observe};
 use crate::payload::Coding;
 use crate::program::{Faults, Left, Life, Program};
 use crate::state::stream_id;
+use crate::threads::{self, Crowd};
 use crate::violation::{Broken, Violation};
 
 /// What was tried.
@@ -65,6 +66,7 @@ pub fn run(program: &Program, wrap: &Wrap) -> (Counts, Result<(), Violation>) {
         history: History::default(),
         random: Random(program.disk_seed ^ 0xC0FF_EE00),
         next_number: 1,
+        crowd: None,
         life: 0,
         op: None,
         counts: Counts { programs: 1, ..Counts::default() },
@@ -87,6 +89,8 @@ pub(crate) struct Run<'a> {
     random: Random,
     /// No two records of a program are the same.
     pub(crate) next_number: u64,
+    /// What several threads did in the last life, and whether the power went since.
+    crowd: Option<(Crowd, bool)>,
     life: usize,
     pub(crate) op: Option<usize>,
     pub(crate) counts: Counts,
@@ -141,7 +145,16 @@ impl Run<'_> {
             self.storage.set_clock(500_000);
         }
         self.arm(&life.faults);
-        let mut living = Living::new(life, self.open(life)?);
+        let open = self.open(life)?;
+        if let Some(open) = open.as_ref().filter(|_| life.crowd) {
+            let mut crowd = threads::live(self, life, open.log())?;
+            if life.close && open.close().is_ok() {
+                crowd.all_durable();
+            }
+            self.crowd = Some((crowd, false));
+            return self.leave(life.survives);
+        }
+        let mut living = Living::new(life, open);
         for (at, op) in life.ops.iter().enumerate() {
             if self.storage.crashed().is_some() || living.open.is_none() {
                 break;
@@ -205,7 +218,13 @@ impl Run<'_> {
         };
         match observe(open.log(), self.coding, true) {
             Ok(seen) => {
-                let state = self.history.find(&seen)?;
+                let state = match self.crowd.take() {
+                    None => self.history.find(&seen)?,
+                    Some((crowd, power_lost)) => {
+                        crowd.check(&seen, power_lost)?;
+                        crowd.becomes(seen)
+                    }
+                };
                 self.history.restart(state);
                 Ok(Some(open))
             }
@@ -233,6 +252,7 @@ impl Run<'_> {
             None => image,
             Some(survives) => {
                 self.history.power_lost();
+                self.crowd.iter_mut().for_each(|(_, power_lost)| *power_lost = true);
                 image.after_power_cut(survives, self.random.number())
             }
         };

@@ -10,8 +10,7 @@ use crate::violation::Violation;
 /// time is over.
 #[must_use]
 pub fn shrink(program: Program, violation: Violation, wrap: &Wrap, time: Duration) -> (Program, Violation) {
-    let mut shrinking =
-        Shrinking { program, violation, wrap, end: Instant::now().checked_add(time) };
+    let mut shrinking = Shrinking { program, violation, wrap, end: Instant::now().checked_add(time) };
     while shrinking.pass() {}
     (shrinking.program, shrinking.violation)
 }
@@ -56,7 +55,7 @@ impl Shrinking<'_> {
                 program.lives[at].recoveries.remove(recovery);
             });
         }
-        let simpler: [fn(&mut Life); 10] = [
+        let simpler: [fn(&mut Life); 11] = [
             |life| life.faults = Faults { crash_at: life.faults.crash_at, ..Faults::default() },
             |life| life.faults.crash_at = None,
             |life| life.faults.fail_sync = None,
@@ -64,6 +63,7 @@ impl Shrinking<'_> {
             |life| life.faults.fail.truncate(1),
             |life| life.write_back = 0,
             |life| life.clock_back = false,
+            |life| life.crowd = false,
             |life| life.positioned = false,
             |life| life.large = false,
             |life| life.front = crate::program::Front::Log,

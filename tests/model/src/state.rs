@@ -145,7 +145,9 @@ impl State {
             for ((offset, mine), (_, theirs)) in mine.visible().zip(theirs.visible()) {
                 let same_seq = mine.seq.is_none() || mine.seq == theirs.seq;
                 if mine.id != theirs.id || !same_seq {
-                    return Some(format!("stream {n}, log_offset {offset}: expected {mine:?}, found {theirs:?}"));
+                    return Some(format!(
+                        "stream {n}, log_offset {offset}: expected {mine:?}, found {theirs:?}"
+                    ));
                 }
             }
         }
