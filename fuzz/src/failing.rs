@@ -94,7 +94,9 @@ impl Run {
                 }
             }
             10 => self.crash(argument),
-            11 => self.storage.fail_nth(self.storage.calls() + 1 + u64::from(argument % 64), argument & 64 != 0),
+            11 => {
+                self.storage.fail_nth(self.storage.calls() + 1 + u64::from(argument % 64), argument & 64 != 0)
+            }
             12 => self.storage.fail(CALLS[size % 11], ERRORS[size / 11 % 3]),
             13 => self.storage.heal(),
             14 => self.look_at_log(),
@@ -207,7 +209,9 @@ impl Run {
         for record in self.read(log) {
             self.is_of(&record);
         }
-        for record in log.stream_reader(StreamId::from_u128(1), ..).into_iter().flatten().map_while(Result::ok) {
+        for record in
+            log.stream_reader(StreamId::from_u128(1), ..).into_iter().flatten().map_while(Result::ok)
+        {
             self.is_of(&record);
         }
         let _ = (log.stats(), log.directory(), log.committed_streams());
@@ -216,7 +220,8 @@ impl Run {
     /// Up to the first error: a reader stays where a call failed.
     fn read(&self, log: &Log) -> Vec<Record> {
         let most = self.batches.len() * 4;
-        let read: Vec<Record> = log.reader(..).into_iter().flatten().map_while(Result::ok).take(most + 1).collect();
+        let read: Vec<Record> =
+            log.reader(..).into_iter().flatten().map_while(Result::ok).take(most + 1).collect();
         assert!(read.len() <= most, "reading does not end");
         read
     }
@@ -244,7 +249,8 @@ impl Run {
         let mut offsets = BTreeMap::new();
         for (before, record) in [None].into_iter().chain(records.iter().map(Some)).zip(&records) {
             assert!(before.is_none_or(|before| before.seq_id < record.seq_id));
-            let newer = offsets.insert(record.stream, record.log_offset).is_none_or(|o| o < record.log_offset);
+            let newer =
+                offsets.insert(record.stream, record.log_offset).is_none_or(|o| o < record.log_offset);
             assert!(newer, "{record:?} has a log_offset that was used before");
             let (batch, k) = self.is_of(record);
             found.entry(batch).or_default().push(k);
@@ -266,7 +272,10 @@ impl Run {
         }
         for (stream, may) in &self.cursors {
             let stands = log.cursor(*stream, CURSOR).map(|cursor| cursor.seq_id);
-            assert!(may.contains(&stands), "the cursor of {stream} stands at {stands:?}, not at one of {may:?}");
+            assert!(
+                may.contains(&stands),
+                "the cursor of {stream} stands at {stands:?}, not at one of {may:?}"
+            );
             let purged = log.purge_point(*stream).map(|upto| upto.seq_id).unwrap_or_default();
             assert!(stands.is_none_or(|stands| purged <= stands), "purged up to {purged}, beyond the cursor");
         }
