@@ -64,6 +64,8 @@ fn main() -> std::io::Result<()> {
         }
     }
     put("open_directory", "recovered", &tagged(1, &recovered(small)))?;
+    put("open_directory", "repaired", &tagged(0, &repaired()))?;
+    put("open_directory", "before_the_first", &tagged(0, &before_the_first(small)))?;
 
     let mut controls = Vec::new();
     for (name, bytes) in files(&history::build(&options(0), &CONSUMED, false).0) {
@@ -117,6 +119,34 @@ fn recovered(operations: &[u8]) -> Vec<u8> {
     let operations = [operations, &[7, 0]].concat();
     let (storage, _) = history::build(&options(1), &operations, true);
     directory::squeezed(&without_background_files(&storage), 0).unwrap_or_default()
+}
+
+/// A segment that a repair wrote again without a record in its middle, and no checkpoint beyond it.
+fn repaired() -> Vec<u8> {
+    let storage = history::build(&options(0), &[0, 9, 1, 30, 0, 2, 1, 5, 0, 9, 1, 30], false).0;
+    for (name, mut bytes) in files(&storage).into_iter().filter(|(name, _)| name.ends_with(".segment")) {
+        bytes[4096 + 300] ^= 1;
+        stratalog_fuzz::put(&storage, &name, &bytes);
+    }
+    let _ = stratalog::check::repair(std::sync::Arc::new(storage.clone()));
+    directory::squeezed(&segments_only(&storage), 0).unwrap_or_default()
+}
+
+/// A copy of the first segment under a name that comes before all.
+fn before_the_first(operations: &[u8]) -> Vec<u8> {
+    let storage = segments_only(&history::build(&options(0), operations, false).0);
+    if let Some((_, bytes)) = files(&storage).into_iter().next() {
+        stratalog_fuzz::put(&storage, &format!("{:020}.segment", 0), &bytes);
+    }
+    directory::squeezed(&storage, 0).unwrap_or_default()
+}
+
+fn segments_only(storage: &MemoryStorage) -> MemoryStorage {
+    let kept = MemoryStorage::new();
+    for (name, bytes) in files(storage).into_iter().filter(|(name, _)| name.ends_with(".segment")) {
+        stratalog_fuzz::put(&kept, &name, &bytes);
+    }
+    kept
 }
 
 /// Without what the background may or may not have made by now.

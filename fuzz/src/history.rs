@@ -174,7 +174,8 @@ pub fn build(options: &Options, operations: &[u8], crash: bool) -> (MemoryStorag
             4 => {
                 model.append(&log, &Terms::new(), argument % 4, 1, 8000 + size * 150);
             }
-            5 => log.checkpoint().expect("memory does not fail"),
+            5 if argument & 1 == 0 => log.checkpoint().expect("memory does not fail"),
+            5 => log.tend().expect("memory does not fail"),
             6 => {
                 log.close().expect("memory does not fail");
                 log = crate::open(options, &storage).expect("a closed log can be opened");

@@ -1,15 +1,19 @@
 //! What the targets that open a log share.
 
 pub mod directory;
+pub mod failing;
+#[path = "../../tests/support/faulty.rs"]
+mod faulty;
 pub mod history;
 
 use std::sync::Arc;
 
 use stratalog::storage::{Access, MemoryStorage, Storage};
-use stratalog::{Durability, Error, Log, Options, ReadMode, Record, SeqId};
+use stratalog::{Durability, Error, Log, Options, ReadMode, Record, SeqId, Upkeep};
 
-/// Small options, so that a few KiB of input make several segments. Without an idle witness, as
-/// whether one is written would depend on the machine's speed.
+/// Small options, so that a few KiB of input make several segments. Mostly without threads, so that an
+/// input does the same each time; with them without an idle witness, as whether one is written would
+/// depend on the machine's speed.
 pub fn options(choice: u8) -> Options {
     let durability = if choice & 1 == 0 { Durability::Sync } else { Durability::Buffered };
     let read_mode = if choice & 2 == 0 { ReadMode::Mapped } else { ReadMode::Positioned };
@@ -19,6 +23,7 @@ pub fn options(choice: u8) -> Options {
         .idle_witness(std::time::Duration::from_secs(3600))
         .durability(durability)
         .read_mode(read_mode)
+        .upkeep(if choice & 8 == 0 { Upkeep::Caller } else { Upkeep::Threads })
 }
 
 pub fn open(options: &Options, storage: &MemoryStorage) -> Result<Log, Error> {

@@ -39,7 +39,8 @@ pub struct Record {
 ///
 /// It holds a position, the segment it reads and no queue: a slow reader costs nothing. After an
 /// error it stands behind the records that the error is about, so that reading on gets all the
-/// others.
+/// others; but where a call of the system failed ([`Error::Io`]) it stays, and tries again. Who reads
+/// on after errors stops at those, as a disk that is gone fails every time.
 ///
 /// ```
 /// # use stratalog::{Batch, Log, SeqId, StreamId};

@@ -13,6 +13,8 @@ use crate::options::ReadMode;
 use crate::storage::{StorageFile, read_full};
 
 const CHUNK: u64 = 256 << 10;
+/// Zeros are looked for in pieces of this size.
+const PAGE: u64 = 4096;
 
 /// Reads and checks the header of a segment.
 pub(crate) fn read_header(file: &dyn StorageFile, name: &str) -> Result<SegmentHeader> {
@@ -116,15 +118,16 @@ impl<'a> Scanner<'a> {
 
     /// Bytes from `position` to the last one that is not zero.
     pub(crate) fn written_bytes(&mut self, position: u64) -> Result<u64> {
-        const PIECE: u64 = 64 << 10;
         let (mut at, mut end) = (position, position);
         while at < self.size {
-            let bytes = self.bytes(at, PIECE)?;
+            let bytes = self.bytes(at, PAGE)?;
             if bytes.is_empty() {
                 break;
             }
             let len = bytes.len() as u64;
-            if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+            if !is_zeros(bytes)
+                && let Some(last) = bytes.iter().rposition(|byte| *byte != 0)
+            {
                 end = at + last as u64 + 1;
             }
             at += len;
@@ -139,11 +142,10 @@ impl<'a> Scanner<'a> {
         from: u64,
         mut accept: impl FnMut(&FrameHeader) -> bool,
     ) -> Result<Option<(u64, FrameHeader)>> {
-        const PAGE: u64 = 4096;
         let mut position = from.max(DATA_START).next_multiple_of(ALIGNMENT);
         while position + FRAME_HEADER_BYTES as u64 <= self.size {
             // Most of what was preallocated is zeros still: no frame begins in a page of them.
-            if position.is_multiple_of(PAGE) && self.bytes(position, PAGE)?.iter().all(|byte| *byte == 0) {
+            if position.is_multiple_of(PAGE) && is_zeros(self.bytes(position, PAGE)?) {
                 position += PAGE;
                 continue;
             }
@@ -158,4 +160,10 @@ impl<'a> Scanner<'a> {
         }
         Ok(None)
     }
+}
+
+/// Sixteen bytes at a time: most of what was preallocated is passed over this way.
+fn is_zeros(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<16>();
+    words.iter().all(|word| u128::from_ne_bytes(*word) == 0) && rest.iter().all(|byte| *byte == 0)
 }

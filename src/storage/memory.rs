@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::io;
@@ -148,10 +149,7 @@ struct Content {
 impl Content {
     fn zeros(len: u64) -> io::Result<Self> {
         let len = usize::try_from(len).map_err(io::Error::other)?;
-        let mut zeros = Vec::new();
-        zeros.try_reserve_exact(len).map_err(|e| io::Error::new(io::ErrorKind::StorageFull, e))?;
-        zeros.resize(len, 0u8);
-        Ok(Content { buffer: Arc::new(Buffer::new(zeros)), len })
+        Ok(Content { buffer: Arc::new(Buffer::zeros(len)?), len })
     }
 }
 
@@ -171,20 +169,26 @@ impl Content {
 #[derive(Debug)]
 struct Buffer {
     base: *mut u8,
-    len: usize,
+    layout: Layout,
 }
 
 impl Buffer {
-    fn new(bytes: Vec<u8>) -> Self {
-        let bytes = Box::leak(bytes.into_boxed_slice());
-        Buffer { len: bytes.len(), base: bytes.as_mut_ptr() }
+    /// Of the allocator's own zeros: memory that is never written costs none.
+    fn zeros(len: usize) -> io::Result<Self> {
+        let layout = Layout::array::<u8>(len.max(1)).map_err(io::Error::other)?;
+        // SAFETY: the layout is of at least one byte.
+        let base = unsafe { alloc_zeroed(layout) };
+        if base.is_null() {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, format!("no memory for {len} bytes")));
+        }
+        Ok(Buffer { base, layout })
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        // SAFETY: base and len are those of the box leaked in `new`, and nobody else frees it.
-        drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(self.base, self.len)) });
+        // SAFETY: allocated in `zeros` with this layout, and nobody else frees it.
+        unsafe { dealloc(self.base, self.layout) };
     }
 }
 

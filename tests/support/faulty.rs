@@ -63,11 +63,17 @@ impl Plan {
 pub struct FaultyStorage {
     pub inner: MemoryStorage,
     plan: Arc<Plan>,
+    special: Arc<Mutex<Vec<String>>>,
 }
 
 impl FaultyStorage {
     pub fn new(inner: MemoryStorage) -> Self {
-        FaultyStorage { inner, plan: Arc::default() }
+        FaultyStorage { inner, ..FaultyStorage::default() }
+    }
+
+    /// What is listed under this name, if anything is, is no regular file from now on.
+    pub fn make_special(&self, name: &str) {
+        self.special.lock().push(name.to_owned());
     }
 
     pub fn fail(&self, call: Call, error: io::ErrorKind) {
@@ -105,7 +111,10 @@ impl Storage for FaultyStorage {
     }
     fn list(&self) -> io::Result<Vec<DirectoryEntry>> {
         self.plan.check(Call::List)?;
-        self.inner.list()
+        let mut entries = self.inner.list()?;
+        let special = self.special.lock();
+        entries.iter_mut().for_each(|entry| entry.is_file = !special.contains(&entry.name));
+        Ok(entries)
     }
     fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn StorageFile>> {
         self.plan.check(Call::Create)?;
