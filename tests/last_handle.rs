@@ -3,7 +3,6 @@
 mod support;
 
 use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
@@ -35,7 +34,7 @@ fn the_last_handle_dropped_by_a_waker_closes_the_log_cleanly() {
         let storage = MemoryStorage::new();
         let log = open(&buffered(), &storage);
         let drops = Arc::new(Drops::default());
-        let mut pending = pin!(log.submit(stream(1), &batch(0, 3, 100)).unwrap());
+        let mut pending = Box::pin(log.submit(stream(1), &batch(0, 3, 100)).unwrap());
         *drops.held.lock() = Some(log);
         let waker = Waker::from(Arc::clone(&drops));
         let was_pending = pending.as_mut().poll(&mut Context::from_waker(&waker)).is_pending();

@@ -100,6 +100,7 @@ impl<'a> Walk<'a> {
     ) -> Result<Option<(u64, FrameHeader)>> {
         const PAGE: u64 = 4096;
         let mut position = from.max(DATA_START).next_multiple_of(ALIGNMENT);
+        let mut heads = self.scanner.heads(position);
         while position + FRAME_HEADER_BYTES as u64 <= self.scanner.size() {
             // Most of what was preallocated is zeros still: no frame begins in a page of them.
             if position.is_multiple_of(PAGE)
@@ -110,9 +111,12 @@ impl<'a> Walk<'a> {
             }
             let remaining = self.scanner.size() - position;
             let head = self.scanner.bytes(position, FRAME_HEADER_BYTES as u64)?;
-            let likely = FrameHeader::may_begin(head)
-                && FrameHeader::peek(head, remaining).is_ok_and(|header| accept(&header));
-            if likely && let Ok(header) = self.head_at(position)? {
+            if FrameHeader::may_begin(head)
+                && let Ok(header) = FrameHeader::peek(head, remaining)
+                && accept(&header)
+                && heads.may_hold(position, &header)?
+                && let Ok(header) = self.head_at(position)?
+            {
                 return Ok(Some((position, header)));
             }
             position += ALIGNMENT;

@@ -79,9 +79,19 @@ pub(crate) const fn seed(salt: u32, position: u64) -> u32 {
     salt ^ (position / ALIGNMENT) as u32
 }
 
-fn checksum(seed: u32, covered: &[u8]) -> u32 {
+/// The first bytes of a frame: the checksum of the rest of header and table.
+pub(crate) const CHECKSUM_BYTES: usize = 4;
+
+pub(crate) fn checksum(seed: u32, covered: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new_with_initial(seed);
     hasher.update(covered);
+    hasher.finalize()
+}
+
+/// What `before` adds to the checksum of `len` bytes behind it.
+pub(crate) fn behind(before: u32, len: u64) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(before);
+    hasher.combine(&crc32fast::Hasher::new_with_initial_len(0, len));
     hasher.finalize()
 }
 

@@ -1,5 +1,6 @@
 //! Frames in one file.
 
+pub(crate) mod heads;
 mod life;
 mod lookup;
 mod memory_index;

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 
 use bytes::Bytes;
 
+use super::heads::Heads;
 use crate::error::{Error, Result};
 use crate::format::frame::{self, FrameHeader};
 use crate::format::segment_header::SegmentHeader;
@@ -60,6 +61,11 @@ impl<'a> Scanner<'a> {
     pub(crate) fn new(file: &'a dyn StorageFile, name: &'a str, salt: u32) -> Result<Self> {
         let size = file.size().map_err(|e| Error::io("stat", name, e))?;
         Ok(Scanner { file, name, salt, size, buffer: Vec::new(), start: 0 })
+    }
+
+    /// For looking for heads from `start` on.
+    pub(crate) fn heads(&self, start: u64) -> Heads<'a> {
+        Heads::new(self.file, self.name, self.salt, start)
     }
 
     pub(crate) fn salt(&self) -> u32 {
@@ -143,6 +149,7 @@ impl<'a> Scanner<'a> {
         mut accept: impl FnMut(&FrameHeader) -> bool,
     ) -> Result<Option<(u64, FrameHeader)>> {
         let mut position = from.max(DATA_START).next_multiple_of(ALIGNMENT);
+        let mut heads = self.heads(position);
         while position + FRAME_HEADER_BYTES as u64 <= self.size {
             // Most of what was preallocated is zeros still: no frame begins in a page of them.
             if position.is_multiple_of(PAGE) && is_zeros(self.bytes(position, PAGE)?) {
@@ -151,9 +158,12 @@ impl<'a> Scanner<'a> {
             }
             let remaining = self.size - position;
             let bytes = self.bytes(position, FRAME_HEADER_BYTES as u64)?;
-            let likely = FrameHeader::may_begin(bytes)
-                && FrameHeader::peek(bytes, remaining).is_ok_and(|header| accept(&header));
-            if likely && let Ok(header) = self.frame_at(position)? {
+            if FrameHeader::may_begin(bytes)
+                && let Ok(header) = FrameHeader::peek(bytes, remaining)
+                && accept(&header)
+                && heads.may_hold(position, &header)?
+                && let Ok(header) = self.frame_at(position)?
+            {
                 return Ok(Some((position, header)));
             }
             position += ALIGNMENT;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::heads::Heads;
 use super::{Opened, Segment};
 use crate::error::{Error, Result};
 use crate::format::frame::{self, FrameHeader};
@@ -155,13 +156,17 @@ impl Segment {
         let opened = self.opened()?;
         let (limit, end_seq) = (self.limit(opened)?, self.end_seq());
         let mut position = from.max(DATA_START).next_multiple_of(ALIGNMENT);
+        let mut heads = Heads::new(opened.file.as_ref(), self.name(), opened.header.salt, position);
         while position + FRAME_HEADER_BYTES as u64 <= limit {
             self.fill(view, position, position + FRAME_HEADER_BYTES as u64)?;
             let head = view.peek(position, FRAME_HEADER_BYTES as u64).unwrap_or_default();
-            let likely = FrameHeader::may_begin(head)
-                && FrameHeader::peek(head, limit - position)
-                    .is_ok_and(|header| header.first_seq >= least && header.next_seq() <= end_seq);
-            if likely && let Ok(frame) = self.frame_at(view, position)? {
+            if FrameHeader::may_begin(head)
+                && let Ok(header) = FrameHeader::peek(head, limit - position)
+                && header.first_seq >= least
+                && header.next_seq() <= end_seq
+                && heads.may_hold(position, &header)?
+                && let Ok(frame) = self.frame_at(view, position)?
+            {
                 return Ok(Some(frame));
             }
             position += ALIGNMENT;
