@@ -1,5 +1,5 @@
-//! Whole valid frames of another use of a file, standing just where the next frame is due, are never
-//! taken for frames of this one.
+//! Whole valid frames of another use of a file, standing just where the next frame is due, and whole
+//! indexes of one, are never taken for those of this one.
 #![cfg(feature = "test-util")]
 #![allow(clippy::unwrap_used)]
 
@@ -8,10 +8,10 @@ mod support;
 
 use std::sync::Arc;
 
-use damage_support::{content, frames, segments, verify};
+use damage_support::{content, frames, names, segments, verify, write};
 use stratalog::storage::{Access, SimulatedStorage, Storage};
 use stratalog::{Log, Options, Upkeep};
-use support::{all, batch, stream};
+use support::{all, all_of, batch, stream};
 
 fn open(storage: &SimulatedStorage) -> Log {
     let options = Options::new().segment_bytes(64 << 10).upkeep(Upkeep::Caller);
@@ -47,4 +47,23 @@ fn a_frame_of_another_life_of_the_file_is_no_frame() {
         log.append(stream(1), &batch(9, 1, 300)).unwrap();
         assert_eq!(all(&log).len() as u64, batches + 1);
     }
+}
+
+#[test]
+fn an_index_of_another_life_of_the_file_is_no_index() {
+    let closed = |seed, len| {
+        let storage = SimulatedStorage::new(seed);
+        let log = open(&storage);
+        (0..9).for_each(|n| assert!(log.append(stream(1), &batch(n, 2, len)).is_ok()));
+        let records = all(&log);
+        log.close().unwrap();
+        (storage, records)
+    };
+    let ((this, records), (other, _)) = (closed(1, 300), closed(2, 900));
+    let name = names(&this, ".index").pop().unwrap();
+    assert_eq!(names(&other, ".index"), [name.clone()]);
+    write(&this, &name, &content(&other, &name));
+    let log = open(&this);
+    assert_eq!(all(&log), records);
+    assert_eq!(all_of(&log, stream(1)), records);
 }
