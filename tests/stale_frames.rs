@@ -31,7 +31,7 @@ fn a_frame_of_another_life_of_the_file_is_no_frame() {
     for batches in 1..4 {
         let (this, other) = (killed(1, batches), killed(2, batches + 2));
         let name = segments(&this).pop().unwrap();
-        assert_eq!(segments(&other), [name.clone()]);
+        assert_eq!(segments(&other), std::slice::from_ref(&name));
         let (mine, others) = (frames(&this), frames(&other));
         let end = mine.last().unwrap().end;
         // In the other log the next frames stand right there, with the SeqIds that are due.
@@ -61,7 +61,7 @@ fn an_index_of_another_life_of_the_file_is_no_index() {
     };
     let ((this, records), (other, _)) = (closed(1, 300), closed(2, 900));
     let name = names(&this, ".index").pop().unwrap();
-    assert_eq!(names(&other, ".index"), [name.clone()]);
+    assert_eq!(names(&other, ".index"), std::slice::from_ref(&name));
     write(&this, &name, &content(&other, &name));
     let log = open(&this);
     assert_eq!(all(&log), records);
