@@ -124,6 +124,8 @@ impl Condvar {
     }
 
     pub(crate) fn wait<T: ?Sized>(&self, guard: &mut MutexGuard<'_, T>) {
+        // Between the last look at what is waited for and the wait.
+        switch();
         let waiter = self.enlist();
         MutexGuard::unlocked(guard, || drop(waiter.call.acquire_blocking(1)));
     }
@@ -137,6 +139,7 @@ impl Condvar {
             self.wait(guard);
             return WaitTimeoutResult(false);
         }
+        switch();
         let waiter = self.enlist();
         let timed_out = MutexGuard::unlocked(guard, || {
             // Now and then very patient, so that other waits run out before this one.

@@ -77,6 +77,9 @@ fn a_sync_that_fails_in_the_background_stops_those_who_append_meanwhile() {
                     let outcome = log.append(stream(1), &one(p, n));
                     assert!(!(stopped && outcome.is_ok()), "acknowledged by a poisoned log");
                     assert!(outcome.is_ok() || disk.has_failed(), "{outcome:?}");
+                    if outcome.is_ok() && log.sync().is_ok() {
+                        assert!(disk.has_durable(&token(p, n)), "a sync succeeded behind one that failed");
+                    }
                 }
             })
         });
