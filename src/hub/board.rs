@@ -184,6 +184,10 @@ impl Board {
         true
     }
 
+    pub(super) fn is_idle(&self, key: u64) -> bool {
+        self.seats.get(&key).is_some_and(|seat| seat.phase == Phase::Idle)
+    }
+
     pub(super) fn is_running(&self, key: u64) -> bool {
         self.seats.get(&key).is_some_and(|seat| matches!(seat.phase, Phase::Running(_)))
     }

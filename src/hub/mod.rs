@@ -6,8 +6,8 @@
 //! Lock order, outermost first: the map of who wants to know of which stream (held for a look-up or a
 //! change, never while another one is taken) | `Switchboard::board` | what belongs to one subscription
 //! (`work`, `shelf`, `progress`) or one pull. The log's own locks are taken under none but `board`, and
-//! there only its watermarks are read, which takes none. No callback, waker or destructor of anybody's
-//! is run under any of them.
+//! there only its watermarks are read, which takes the lock of the list of segments for a look. No
+//! callback, waker or destructor of anybody's is run under any of them.
 //!
 //! Who waits for what: `unsubscribe` and `close` for the end of a run; `append` for the position of
 //! inline subscriptions, but never from inside a callback. A wait inside a callback that would close a

@@ -124,8 +124,13 @@ impl Core {
     /// The first look, unless there is nothing to see.
     fn begin(self: &Arc<Self>, subscription: &Arc<Subscription>, start: SeqId) {
         let switchboard = &self.switchboard;
-        // Calls from before it had its seat found nobody; they are made good here.
-        subscription.called.swap(false, Ordering::AcqRel);
+        // Calls from before it had its seat found nobody; they are made good here. Once a commit has made
+        // it run, a call is for that run to see, and not to be taken back.
+        let board = switchboard.board.lock();
+        if board.is_idle(subscription.key) {
+            subscription.called.swap(false, Ordering::AcqRel);
+        }
+        drop(board);
         let newest = self.log.stream(subscription.stream);
         let nothing = newest.is_none_or(|stats| stats.last_seq_id <= start);
         if nothing && subscription.end.is_none() && !self.log.is_read_only() {

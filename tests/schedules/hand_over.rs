@@ -41,6 +41,30 @@ fn a_subscription_made_beside_appends_gets_all_of_them_once_and_in_order() {
     });
 }
 
+/// Who subscribes is still at it when the first commit has already made the subscription run.
+#[test]
+fn a_subscription_called_before_subscribe_returned_is_called_again() {
+    explore(|| {
+        let (_disk, log) = fresh();
+        let hub = Hub::new(log.clone(), HubOptions::new()).unwrap();
+        let producer = {
+            let log = log.clone();
+            thread::spawn(move || (0..3).for_each(|n| _ = log.append(stream(1), &one(0, n)).unwrap()))
+        };
+        let seen = Arc::new(Seen::default());
+        let told = Arc::clone(&seen);
+        let consume = move |records: &[stratalog::Record]| {
+            told.take(records);
+            Ok(())
+        };
+        hub.subscribe(stream(1), SubscribeOptions::new().start(Start::After(SeqId(0))), consume).unwrap();
+        assert_eq!(seen.wait(3), [1, 2, 3]);
+        producer.join().unwrap();
+        hub.close();
+        log.close().unwrap();
+    });
+}
+
 #[test]
 fn a_subscription_from_now_on_has_no_gap_behind_its_first_record() {
     explore(|| {
