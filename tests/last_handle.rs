@@ -8,8 +8,8 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
-use stratalog::Log;
 use stratalog::storage::MemoryStorage;
+use stratalog::{Log, Upkeep};
 use support::{all, batch, buffered, open, stream};
 
 #[derive(Default)]
@@ -93,4 +93,17 @@ fn a_waker_may_close_the_log_that_another_thread_is_closing() {
         return;
     }
     panic!("never pending");
+}
+
+/// Whoever closes the log commits what nobody committed yet, and so calls the waker itself.
+#[test]
+fn a_waker_may_close_the_log_that_its_own_thread_is_closing() {
+    let log = open(&buffered().upkeep(Upkeep::Caller), &MemoryStorage::new());
+    let waker = Waker::from(Arc::new(Closes { log: log.clone(), others: Mutex::new(None) }));
+    let mut pending = Box::pin(log.submit(stream(1), &batch(0, 3, 100)).unwrap());
+    assert!(pending.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    let (told, closed) = std::sync::mpsc::channel();
+    std::thread::spawn(move || told.send(log.close()));
+    closed.recv_timeout(Duration::from_secs(10)).expect("it hangs").unwrap();
+    assert!(pending.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
 }

@@ -4,23 +4,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::pending::in_a_waker;
 use super::{Inner, Shared};
 use crate::error::{Error, Result};
 use crate::segment::Segment;
-use crate::sync::Mutex;
 use crate::sync::atomic::Ordering;
-use crate::sync::thread::{self, JoinHandle};
+use crate::sync::thread;
 
 impl Shared {
-    pub(super) fn new(inner: Arc<Inner>, threads: Vec<JoinHandle<()>>) -> Self {
-        let own = threads.iter().map(|thread| thread.thread().id()).collect();
-        Shared { inner, threads: Mutex::new(threads), own }
-    }
-
     pub(super) fn close(&self) -> Result<()> {
         let here = thread::current().id();
-        let mut threads = if self.own.contains(&here) {
-            // Whoever closes it already waits for this very thread.
+        let mut threads = if in_a_waker() {
+            // Whoever closes it already may wait for this very thread, or be it.
             let Some(threads) = self.threads.try_lock() else { return Ok(()) };
             threads
         } else {

@@ -51,7 +51,7 @@ use crate::options::Options;
 use crate::segment::{Home, Segment};
 use crate::storage::StorageLock;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::thread::{JoinHandle, ThreadId};
+use crate::sync::thread::JoinHandle;
 use crate::sync::{Condvar, Mutex, RwLock};
 use commit::{WhenFull, Writer};
 use registry::Registry;
@@ -83,9 +83,6 @@ pub struct Log {
 struct Shared {
     inner: Arc<Inner>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Whose these are: a waker that the log's own thread calls may close the log, or drop the last
-    /// handle.
-    own: Vec<ThreadId>,
 }
 
 /// `durable <= newest < tail.next_seq`, where `newest` is what readers are shown; `committed` follows it.

@@ -199,7 +199,7 @@ impl Log {
         *inner.checkpoint_slot.lock() = CheckpointSlot { generation, scan_bases: checkpoints.scan_bases };
         let inner = Arc::new(inner);
         let threads = background::start(&inner)?;
-        Ok(Log { shared: Arc::new(Shared::new(inner, threads)) })
+        Ok(Log { shared: Arc::new(Shared { inner, threads: Mutex::new(threads) }) })
     }
 
     /// A writer that frees segments may overtake who looks at its directory: then look again.
@@ -235,7 +235,7 @@ impl Log {
         inner.refresh(Verdict::Follow)?;
         found.check_segments(&inner.registry.read())?;
         inner.report.last_seq_id = SeqId(inner.committed.load(Ordering::Acquire));
-        Ok(Log { shared: Arc::new(Shared::new(Arc::new(inner), Vec::new())) })
+        Ok(Log { shared: Arc::new(Shared { inner: Arc::new(inner), threads: Mutex::new(Vec::new()) }) })
     }
 }
 

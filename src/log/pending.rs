@@ -1,5 +1,6 @@
 //! An append on its way to its commit.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,8 +11,25 @@ use std::task::{Context, Poll, Waker};
 use super::Inner;
 use crate::error::{Error, Result};
 use crate::ids::{LogOffset, SeqId};
-use crate::sync::Mutex;
 use crate::sync::thread::{self, Thread};
+use crate::sync::{Mutex, thread_local};
+
+thread_local! {
+    /// How many wakers of others this thread is calling, one inside the other.
+    static WAKING: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Whether this thread is in a waker that a log called: others may wait for it to come back.
+pub(super) fn in_a_waker() -> bool {
+    WAKING.try_with(|waking| waking.get() > 0).unwrap_or(false)
+}
+
+/// An executor that panics is not to take the others of the group along.
+fn wake(waker: Waker) {
+    let _ = WAKING.try_with(|waking| waking.set(waking.get() + 1));
+    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+    let _ = WAKING.try_with(|waking| waking.set(waking.get() - 1));
+}
 
 /// The numbers a batch got: dense, in the order of its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,8 +107,7 @@ impl Slot {
         };
         match waiter {
             Some(Waiter::Thread(thread)) => thread.unpark(),
-            // An executor that panics is not to take the others of the group along.
-            Some(Waiter::Task(waker)) => drop(catch_unwind(AssertUnwindSafe(|| waker.wake()))),
+            Some(Waiter::Task(waker)) => wake(waker),
             None => {}
         }
     }
