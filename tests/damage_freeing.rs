@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use damage_support::{options, payload, stream, verify};
 use hooked::{Hooked, nothing};
 use stratalog::check;
-use stratalog::storage::{MemoryStorage, SimulatedStorage, Storage, Survives};
+use stratalog::storage::{Access, MemoryStorage, SimulatedStorage, Storage, Survives};
 use stratalog::{Batch, Durability, Log, Options, SeqId};
 
 fn batch(log: &Log, of: u64, records: u64) -> SeqId {
@@ -163,4 +163,29 @@ fn a_power_cut_while_segments_are_freed_is_no_damage() {
             assert_sound(&after, &options, seen, &format!("{durability:?}, cut {n}, {survives:?}"));
         }
     }
+}
+
+/// Without a checkpoint a log is scanned from its first segment on, and that one is freed.
+#[test]
+fn losing_both_checkpoints_once_segments_are_freed_is_damage_that_a_repair_mends() {
+    let storage = MemoryStorage::new();
+    let acked = Acked::default();
+    let log = options().open_storage(Arc::new(storage.clone())).unwrap();
+    free(&log, &acked);
+    let read: Vec<_> = log.reader(..).unwrap().map(Result::unwrap).collect();
+    log.close().unwrap();
+    assert!(storage.open("00000000000000000001.segment", Access::Read).is_err(), "it was freed");
+    ["checkpoint-0", "checkpoint-1"].iter().for_each(|name| storage.remove(name).unwrap());
+
+    let open = || options().open_storage(Arc::new(storage.clone()));
+    let refused = open().unwrap_err().to_string();
+    assert!(refused.contains("checkpoint") && refused.contains("repair"), "{refused}");
+    let report = verify(&storage);
+    assert!(!report.is_clean(), "opening refuses it");
+    check::repair(Arc::new(storage.clone())).unwrap();
+    let report = verify(&storage);
+    assert!(report.is_clean(), "{:#?}", report.findings);
+    // Nobody knows any more what the freed SeqIds were, so a reader is told that they are gone.
+    let log = open().unwrap();
+    assert_eq!(log.reader(..).unwrap().filter_map(Result::ok).collect::<Vec<_>>(), read);
 }

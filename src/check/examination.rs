@@ -88,6 +88,11 @@ impl Examination {
         good.map(|mark| &mark.checkpoint).max_by_key(|checkpoint| checkpoint.head.generation)
     }
 
+    /// What the frames don't tell any more stands in checkpoints alone, and no good one is left.
+    pub(super) fn only_checkpoints_know(&self) -> bool {
+        self.newest_good().is_none() && self.controls.any_freed()
+    }
+
     /// Where each stream stands after everything; and whether SeqIds are lost of which nobody knows
     /// that they were records of streams.
     pub(super) fn settled_streams(&mut self) -> (Vec<([u8; 16], StreamState)>, bool) {

@@ -105,6 +105,12 @@ impl<'a> Examiner<'a> {
         }
         self.found.chain = chain;
         self.unseen_marks();
+        if self.found.only_checkpoints_know() {
+            if patient {
+                return Ok(None);
+            }
+            self.missing_checkpoint();
+        }
         self.other_files()?;
         self.found.findings.sort_by(|a, b| (&a.file, a.position).cmp(&(&b.file, b.position)));
         self.progress.done = self.progress.total;

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::format::HeaderError;
 use crate::format::checkpoint::{Checkpoint, CheckpointHead};
-use crate::segment::names::Name;
+use crate::segment::names::{CHECKPOINTS, Name};
 use crate::storage::Storage;
 
 use super::chain::Chain;
@@ -70,6 +70,13 @@ impl Examiner<'_> {
             );
             self.found.bad_checkpoints.push(mark.name);
         }
+    }
+
+    /// Without a checkpoint the log is read from SeqId 1 on, which freed segments do not allow.
+    pub(super) fn missing_checkpoint(&mut self) {
+        let expected = "a checkpoint, as segments were freed";
+        let found = "none that is good; what only they told of cursors and purges is lost";
+        self.found.findings.push(Finding::new(Severity::Damage, CHECKPOINTS[0], expected, found));
     }
 
     /// What is never true of a checkpoint, wherever it was taken.

@@ -129,7 +129,8 @@ impl Run<'_> {
         if let Some(error) = self.found.refused.take() {
             return Err(error);
         }
-        let damaged = self.found.states.iter().any(|state| state.damaged) || self.only_checkpoints_know();
+        let damaged =
+            self.found.states.iter().any(|state| state.damaged) || self.found.only_checkpoints_know();
         let moved = self.right_names()?;
         if damaged {
             let settled = self.settle_end()?;
@@ -150,12 +151,6 @@ impl Run<'_> {
             self.workshop().sync_directory()?;
         }
         Ok(true)
-    }
-
-    /// What the frames don't tell any more stands in checkpoints alone, and those are of no use as
-    /// they are: new ones are written from what is good of them.
-    fn only_checkpoints_know(&self) -> bool {
-        self.found.newest_good().is_none() && self.found.controls.any_freed()
     }
 
     pub(super) fn workshop(&self) -> Workshop<'_> {

@@ -100,12 +100,15 @@ fn find(options: &Options, storage: Arc<dyn Storage>, who: Who) -> Result<Found>
         None => {
             // Without a checkpoint all of the log is scanned, and that begins at 1.
             if let Some(base) = survey.segments.first().filter(|base| **base != 1) {
-                survey.check_present([1].into_iter())?;
                 return Err(Error::corrupt(
-                    names::segment(*base),
+                    names::segment(1),
                     0,
-                    "a log that begins at SeqId 1",
-                    base.to_string(),
+                    "this segment: without a checkpoint the log is read from it on",
+                    format!(
+                        "no such file and no good checkpoint, the first segment here is {}; restore one of \
+                         them, or run a repair",
+                        names::segment(*base)
+                    ),
                 ));
             }
             Start::FIRST
