@@ -99,7 +99,8 @@ pub enum Error {
     /// The log was closed.
     Closed,
     /// An earlier failure makes it impossible to say what is on the disk, so nothing more is
-    /// acknowledged. Close the log and open it again: recovery finds the truth.
+    /// acknowledged. Close the log and open it again: recovery finds the truth. A batch that gets
+    /// this error may be in the log, and readers may have seen it.
     Poisoned(Arc<Error>),
     /// Another process, or another `Log` of this process, has this directory open for writing.
     Locked {

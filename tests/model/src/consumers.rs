@@ -16,6 +16,9 @@ impl Living<'_> {
     /// A follower shows nothing but what is committed, in order and without a gap.
     pub(crate) fn follow(&mut self, run: &mut Run<'_>) -> Outcome {
         self.settle(run, true)?;
+        if self.unsure() {
+            return Ok(());
+        }
         if let Err(error) = self.look(run)? {
             let overtaken = matches!(error, Error::Purged { .. } | Error::Gone { .. });
             if !overtaken && !self.excused(run) {
@@ -65,6 +68,9 @@ impl Living<'_> {
     /// A pull gets what is committed in its stream, once, in order, and all of it.
     pub(crate) fn pull(&mut self, run: &mut Run<'_>, stream: u64) -> Outcome {
         self.settle(run, true)?;
+        if self.unsure() {
+            return Ok(());
+        }
         let Some(hub) = self.open.as_ref().and_then(Open::hub) else { return Ok(()) };
         let held = run.history.live.stream(stream);
         let at = self.pulls.iter().position(|(of, ..)| *of == stream);

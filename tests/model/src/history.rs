@@ -57,6 +57,23 @@ impl History {
         self.power_lost = true;
     }
 
+    /// Whether a reader may see this now, though `unsure` steps failed: the log was poisoned beside
+    /// them, so they were not acknowledged, and may have been committed by then.
+    pub(crate) fn may_show(&self, seen: &State, unsure: bool) -> bool {
+        if self.live.difference(seen).is_none() {
+            return true;
+        }
+        let last = self.branches.iter().filter(|(place, _)| unsure && *place == self.steps.len());
+        let failed: Vec<&Step> = last.flat_map(|(_, steps)| steps).collect();
+        (0..failed.len()).any(|from| {
+            let mut state = self.live.clone();
+            failed[from..].iter().any(|step| {
+                state.apply(step);
+                state.difference(seen).is_none()
+            })
+        })
+    }
+
     /// How many steps must be there.
     fn least(&self) -> usize {
         if self.power_lost { self.durable } else { self.steps.len() }
@@ -153,6 +170,18 @@ mod tests {
         assert_eq!(history.find(&State::default()).unwrap_err().promise, "P1");
         let hole = [steps[0].clone(), steps[2].clone(), steps[3].clone()];
         assert!(history.find(&state(&hole)).is_err());
+    }
+
+    #[test]
+    fn what_failed_as_the_log_was_poisoned_may_be_shown_whole() {
+        let (one, failed) = (batch(0, 1, 1), batch(0, 2, 3));
+        let mut history = History::default();
+        history.commit(one.clone());
+        history.fail(vec![failed.clone()]);
+        let shown = state(&[one.clone(), failed]);
+        assert!(history.may_show(&shown, true) && !history.may_show(&shown, false));
+        assert!(history.may_show(&state(std::slice::from_ref(&one)), true));
+        assert!(!history.may_show(&state(&[one, batch(0, 2, 2)]), true));
     }
 
     #[test]
