@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use hooked::{Hook, Hooked, nothing};
 use stratalog::storage::{DiskStorage, MemoryStorage, Storage};
-use stratalog::{Durability, Error, Options, SeqId};
-use support::{all, batch, open, payload, small, stream};
+use stratalog::{Durability, Error, Options, SeqId, Upkeep};
+use support::{abandon, all, batch, open, payload, small, stream};
 
 fn quiet() -> Options {
     small().idle_witness(Duration::from_secs(3600))
@@ -25,7 +25,8 @@ fn a_follower_goes_on_after_the_writer_crashed_and_recovered() {
         let disk = Arc::new(DiskStorage::existing(dir.path()).unwrap());
         Arc::new(Hooked::new(disk, nothing(), nothing()).lockless())
     };
-    let options = quiet().durability(Durability::Buffered);
+    // A killed writer has no threads that go on.
+    let options = quiet().durability(Durability::Buffered).upkeep(Upkeep::Caller);
     let writer = options.open_storage(storage()).unwrap();
     for n in 0..100 {
         writer.append(stream(1), &batch(n, 1, 400)).unwrap();
@@ -36,8 +37,7 @@ fn a_follower_goes_on_after_the_writer_crashed_and_recovered() {
     let follower = options.open_read_only(dir.path()).unwrap();
     let held = all(&follower);
     assert_eq!(held.len(), 100);
-    // Never dropped, as if killed.
-    std::mem::forget(writer);
+    abandon(writer);
     let writer = options.open_storage(storage()).unwrap();
     assert_eq!(writer.recovery().rewritten_records, 90);
     // What the follower holds is still there, though it has been written again elsewhere.

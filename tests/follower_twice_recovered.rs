@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use hooked::{Hooked, nothing};
 use stratalog::storage::{DiskStorage, Storage};
-use stratalog::{Durability, Options, ReadMode};
-use support::{all, all_of, batch, stream};
+use stratalog::{Durability, Options, ReadMode, Upkeep};
+use support::{abandon, all, all_of, batch, stream};
 
 fn followed(mode: ReadMode, read_before: bool) {
     let dir = tempfile::tempdir().unwrap();
@@ -23,6 +23,8 @@ fn followed(mode: ReadMode, read_before: bool) {
         .segment_bytes(64 << 10)
         .idle_witness(Duration::from_secs(3600))
         .durability(Durability::Buffered)
+        // A killed writer has no threads that go on.
+        .upkeep(Upkeep::Caller)
         .read_mode(mode);
     let writer = options.open_storage(storage()).unwrap();
     for n in 0..400 {
@@ -36,13 +38,12 @@ fn followed(mode: ReadMode, read_before: bool) {
         assert_eq!(all(&follower).len(), 400);
     }
     for n in 0..2 {
-        // The one before is never dropped, as if killed.
         let writer = options.open_storage(storage()).unwrap();
         writer.append(stream(1), &batch(400 + n, 1, 400)).unwrap();
-        std::mem::forget(writer);
+        abandon(writer);
         follower.refresh().unwrap();
     }
-    std::mem::forget(writer);
+    abandon(writer);
     let now = options.open_read_only(dir.path()).unwrap();
     assert_eq!(all(&now).len(), 402);
     assert_eq!(all(&follower), all(&now));

@@ -1,110 +1,84 @@
 //! Subscriptions beside purges, and wakers that make hubs.
 #![allow(clippy::unwrap_used)]
+
+#[path = "support/hub.rs"]
+mod hub_support;
 mod support;
 
 use std::future::Future;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
+use hub_support::{LONG, from_start, listen, take};
 use stratalog::storage::MemoryStorage;
-use stratalog::{Batch, Hub, HubOptions, Log, SeqId, Start, SubscribeOptions, SubscriptionState};
-use support::{open, payload, small, stream};
+use stratalog::{Hub, HubOptions, Log, Start, SubscribeOptions, SubscriptionState};
+use support::{batch, open, small, stream};
 
-fn one(n: u64) -> Batch {
-    Batch::one(&n.to_le_bytes())
-}
-
-/// Nothing of stream 1 was lost to the subscriber, so it goes on.
 #[test]
 fn a_purge_said_twice_stops_no_subscriber_that_has_everything() {
     let log = open(&small(), &MemoryStorage::new());
     let hub = Hub::new(log.clone(), HubOptions::new()).unwrap();
-    let (tell, told) = mpsc::channel();
-    let id = hub
-        .subscribe(stream(1), SubscribeOptions::new().start(Start::After(SeqId(0))), move |records| {
-            records.iter().for_each(|r| tell.send(r.seq_id).unwrap());
-            Ok(())
-        })
-        .unwrap();
-    for n in 1..=3 {
-        log.append(stream(1), &one(n)).unwrap();
+    let (id, told) = listen(&hub, stream(1), from_start());
+    log.append(stream(1), &batch(0, 3, 20)).unwrap();
+    take(&told, 3);
+    log.append(stream(2), &batch(3, 6, 20)).unwrap();
+    // An idle subscriber's reader is taken away after a second, and made anew for the next record.
+    for wait in [Duration::ZERO, Duration::from_millis(1500)] {
+        std::thread::sleep(wait);
+        for _ in 0..2 {
+            log.purge(stream(1), log.committed()).unwrap();
+        }
+        let next = log.append(stream(1), &batch(9, 1, 20)).unwrap();
+        assert_eq!(take(&told, 1), [next.first_seq_id.0]);
+        assert_ne!(hub.status(&id).unwrap().state, SubscriptionState::Stopped);
     }
-    for _ in 0..3 {
-        told.recv_timeout(Duration::from_secs(5)).unwrap();
-    }
-    for n in 4..=9 {
-        log.append(stream(2), &one(n)).unwrap();
-    }
-    // An idle subscriber's reader is taken away after a second.
-    std::thread::sleep(Duration::from_millis(2500));
-    // The compactor says what it always says: all up to the newest record may go.
-    for _ in 0..2 {}
-    let next = log.append(stream(1), &one(10)).unwrap();
-    let got = told.recv_timeout(Duration::from_secs(5));
-    assert_eq!(got.ok(), Some(next.first_seq_id));
-    assert_ne!(hub.status(&id).unwrap().state, SubscriptionState::Stopped);
 }
 
-/// "No callback, waker or destructor of anybody's is run under any of them" (locks).
+/// Makes a hub over the log it has, and hands it out.
+struct MakesHub {
+    log: Log,
+    made: Mutex<mpsc::Sender<Hub>>,
+}
+
+impl Wake for MakesHub {
+    fn wake(self: Arc<Self>) {
+        let hub = Hub::new(self.log.clone(), HubOptions::new()).unwrap();
+        self.made.lock().unwrap().send(hub).unwrap();
+    }
+}
+
 #[test]
 fn a_waker_may_make_a_hub() {
     let log = open(&small(), &MemoryStorage::new());
     let hub = Hub::new(log.clone(), HubOptions::new()).unwrap();
-    struct W(Log, mpsc::Sender<()>);
-    impl Wake for W {
-        fn wake(self: Arc<Self>) {
-            let other = Hub::new(self.0.clone(), HubOptions::new()).unwrap();
-            std::mem::forget(other);
-            self.1.send(()).unwrap();
-        }
-    }
-    let (tell, told) = mpsc::channel();
-    let waker = Waker::from(Arc::new(W(log.clone(), tell)));
+    let (made, hubs) = mpsc::channel();
+    let waker = Waker::from(Arc::new(MakesHub { log: log.clone(), made: Mutex::new(made) }));
     let mut pull = hub.pull(stream(1), Start::Now, None).unwrap();
-    {
-        let mut f = Box::pin(pull.next_batch_async());
-        assert!(f.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-        let (log2, f) = (log.clone(), f);
-        std::thread::spawn(move || log2.append(stream(1), &Batch::one(&payload(1, 10))));
-        let got = told.recv_timeout(Duration::from_secs(5));
-        std::mem::forget(f);
-        if got.is_err() {
-            std::process::exit(101);
-        }
-    }
-    std::mem::forget((pull, hub, log));
+    let mut next = Box::pin(pull.next_batch_async());
+    assert!(next.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    let appends = std::thread::spawn(move || log.append(stream(1), &batch(1, 1, 10)).unwrap());
+    hubs.recv_timeout(LONG).unwrap();
+    appends.join().unwrap();
+    assert_eq!(pollster::block_on(next).unwrap().len(), 1);
 }
 
-/// A follower's subscriber goes on when the segment the follower stood in was freed.
+/// The segment that a follower stood in was freed before the hub over it began.
 #[test]
 fn a_subscriber_of_a_read_only_log_goes_on_after_a_free() {
     let storage = MemoryStorage::new();
     let log = open(&small(), &storage);
-    for n in 0..5 {
-        log.append(stream(2), &Batch::one(&payload(n, 4000))).unwrap();
-    }
-    log.sync().unwrap();
-    std::thread::sleep(Duration::from_millis(200));
+    log.append(stream(2), &batch(0, 5, 4000)).unwrap();
     let follower = small().open_storage_read_only(Arc::new(storage.clone())).unwrap();
-    let hub = {
-        // The follower's process is stopped for a moment: the hub begins after the frees.
-        let mut last = SeqId(0);
-        for n in 0..60 {
-            last = log.append(stream(2), &Batch::one(&payload(n, 4000))).unwrap().first_seq_id;
-        }
-        log.purge(stream(2), last).unwrap();
-        Hub::new(follower.clone(), HubOptions::new()).unwrap()
-    };
-    let (tell, told) = mpsc::channel();
-    hub.subscribe(stream(1), SubscribeOptions::new(), move |r| {
-        tell.send(r.len()).unwrap();
-        Ok(())
-    })
-    .unwrap();
-    log.append(stream(1), &one(1)).unwrap();
-    std::thread::sleep(Duration::from_millis(500));
-    log.append(stream(1), &one(1)).unwrap();
-    let got = told.recv_timeout(Duration::from_secs(3));
-    assert!(got.is_ok(), "{got:?}");
+    for n in 0..60 {
+        log.append(stream(2), &batch(n, 1, 4000)).unwrap();
+    }
+    let segments = || log.stats().unwrap().segments.len();
+    let before = segments();
+    log.purge(stream(2), log.committed()).unwrap();
+    assert!(segments() < before, "some were freed");
+    let hub = Hub::new(follower, HubOptions::new()).unwrap();
+    let (_, told) = listen(&hub, stream(1), SubscribeOptions::new());
+    let appended = log.append(stream(1), &batch(0, 1, 10)).unwrap();
+    assert_eq!(take(&told, 1), [appended.first_seq_id.0]);
 }

@@ -1,7 +1,7 @@
 //! What several test files share: a plain model of a log, and ways to fill and read one.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use stratalog::storage::{MemoryStorage, Storage};
 use stratalog::{Batch, Durability, Log, LogOffset, Options, Record, SeqId, StreamId};
@@ -35,6 +35,12 @@ pub fn buffered() -> Options {
 
 pub fn open(options: &Options, storage: &MemoryStorage) -> Log {
     options.open_storage(Arc::new(storage.clone()) as Arc<dyn Storage>).unwrap()
+}
+
+/// Held to the end of the process and never closed, as if the process that has it was killed.
+pub fn abandon(log: Log) {
+    static ABANDONED: Mutex<Vec<Log>> = Mutex::new(Vec::new());
+    ABANDONED.lock().unwrap().push(log);
 }
 
 pub fn all(log: &Log) -> Vec<Record> {
