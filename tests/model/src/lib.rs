@@ -6,6 +6,7 @@
 
 pub mod check;
 mod consumers;
+mod crowd;
 mod draw;
 mod front;
 mod history;
@@ -18,6 +19,7 @@ pub mod shrink;
 mod state;
 mod threads;
 mod violation;
+mod writes;
 
 pub use draw::{Random, Source};
 pub use program::{Faults, Front, Left, Life, On, Op, Program, Recovery};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use stratalog::storage::{SimulatedStorage, Storage, Survives};
 use stratalog::{Durability, Error, Log, Options, ReadMode, Upkeep, check};
 
+use crate::crowd::Crowd;
 use crate::draw::Random;
 use crate::front::Open;
 use crate::history::History;
@@ -15,7 +16,7 @@ use crate::observe::{Unseen, observe};
 use crate::payload::Coding;
 use crate::program::{Faults, Left, Life, Program};
 use crate::state::stream_id;
-use crate::threads::{self, Crowd};
+use crate::threads;
 use crate::violation::{Broken, Violation};
 
 /// What was tried.
