@@ -25,17 +25,17 @@ pub(crate) struct Eio {
     #[arg(long, value_enum, default_value = "ext4")]
     pub(crate) fs: FileSystem,
     /// The first write or flush to fail
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = crate::some::<u64>())]
     from: u64,
     /// The last one
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = crate::some::<u64>())]
     to: u64,
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Power cuts after each failure, not counting the one at the very end
     #[arg(long, default_value_t = 6)]
     cuts: usize,
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_parser = crate::some::<usize>())]
     jobs: usize,
     /// A flush that fails loses, for good, some of the data written since the last one, whoever asked
     /// for it. Losses are to be expected then: see docs/disks.md. ext4 only, which keeps its own metadata
@@ -71,6 +71,8 @@ struct Failed {
 
 pub(crate) fn run(options: &Eio, work: &Path) -> Result<bool> {
     ensure!(!options.flush_loses || options.fs == FileSystem::Ext4, "--flush-loses: expected --fs ext4");
+    let (from, to) = (options.from, options.to);
+    ensure!(from <= to, "expected --from up to --to, found --from {from} --to {to}");
     let started = Instant::now();
     let mut totals = Totals::default();
     let (mut runs, mut reported, mut poisoned, mut anew, mut broken) = (0, 0, 0, 0, Vec::new());

@@ -19,7 +19,7 @@ use crate::system::{FileSystem, LoopDevice, Mounted};
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct FullDisk {
     /// How often each file system is filled, with another amount of room each time
-    #[arg(long, default_value_t = 12)]
+    #[arg(long, default_value_t = 12, value_parser = crate::some::<u64>())]
     rounds: u64,
     #[arg(long, default_value_t = 1)]
     seed: u64,

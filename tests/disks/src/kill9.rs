@@ -17,7 +17,7 @@ const RECORDS: u64 = 40_000;
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Kill9 {
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = crate::some::<u64>())]
     rounds: u64,
     /// Where the logs go, for a disk of one's own choice; by default beside everything else
     #[arg(long)]
@@ -25,7 +25,7 @@ pub(crate) struct Kill9 {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// The longest that an ingest runs before it is killed
-    #[arg(long, default_value_t = 80)]
+    #[arg(long, default_value_t = 80, value_parser = crate::millis())]
     millis: u64,
     /// The `stratalog` command; by default the one beside this program
     #[arg(long)]
@@ -113,6 +113,10 @@ fn rounds(options: &Kill9, base: &Path) -> Result<bool> {
         place.seed,
         options.rounds,
         started.elapsed().as_secs_f64()
+    );
+    ensure!(
+        wrong > 0 || most > 0,
+        "no ingest came to a batch before it was killed: more --rounds or --millis"
     );
     Ok(wrong == 0)
 }

@@ -56,9 +56,6 @@ pub(crate) struct LoadOptions {
     /// Its syncs do nothing
     #[arg(long)]
     pub(crate) without_sync: bool,
-    /// End with the first failed call
-    #[arg(long)]
-    pub(crate) stop_at_error: bool,
 }
 
 impl Default for LoadOptions {
@@ -75,7 +72,6 @@ impl Default for LoadOptions {
             keep: 400,
             close: false,
             without_sync: false,
-            stop_at_error: false,
         }
     }
 }
@@ -92,11 +88,7 @@ impl LoadOptions {
             ("--segment-bytes", self.segment_bytes),
             ("--keep", self.keep),
         ];
-        let flags = [
-            ("--close", self.close),
-            ("--without-sync", self.without_sync),
-            ("--stop-at-error", self.stop_at_error),
-        ];
+        let flags = [("--close", self.close), ("--without-sync", self.without_sync)];
         let mut arguments: Vec<OsString> =
             vec!["--dir".into(), self.dir.clone().into(), "--said".into(), self.said.clone().into()];
         numbers.iter().for_each(|(name, value)| arguments.extend([(*name).into(), value.to_string().into()]));
@@ -245,9 +237,6 @@ impl Load {
             self.stop.store(true, Ordering::Relaxed);
         } else if !matches!(error, Error::Io { .. }) {
             bail!("expected success or an error of the system, found: {error}");
-        }
-        if self.options.stop_at_error {
-            self.stop.store(true, Ordering::Relaxed);
         }
         self.voice.say(&failed(error))
     }

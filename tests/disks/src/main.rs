@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand};
 
 use system::Need;
@@ -68,6 +69,16 @@ enum Command {
         #[arg(long)]
         said: PathBuf,
     },
+}
+
+/// How many of something: none would prove nothing.
+fn some<T: TryFrom<u64>>() -> RangedU64ValueParser<T> {
+    RangedU64ValueParser::new().range(1..)
+}
+
+/// Milliseconds, up to an hour.
+fn millis() -> RangedU64ValueParser<u64> {
+    RangedU64ValueParser::new().range(1..=3_600_000)
 }
 
 impl Command {

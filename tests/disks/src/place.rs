@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::system::{run, unmount};
@@ -31,6 +31,7 @@ pub(crate) fn supervise(base: &Path, keep: bool) -> Result<ExitCode> {
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
+    ensure!(base.is_dir(), "--work: expected a directory at {}, found none; make it", base.display());
     remove_stale(base);
     let directory = base.join(format!("{PREFIX}{}", std::process::id()));
     std::fs::create_dir(&directory).with_context(|| format!("create {}", directory.display()))?;

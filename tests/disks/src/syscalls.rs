@@ -34,7 +34,7 @@ const SIGABRT: i32 = 6;
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Syscalls {
     /// How many different calls of each kind fail, each once and each with all that follow
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = crate::some::<u64>())]
     each: u64,
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -63,9 +63,14 @@ struct Counts {
 }
 
 pub(crate) fn run(options: &Syscalls, work: &Path) -> Result<bool> {
+    let only = &options.only;
+    ensure!(
+        CALLS.iter().any(|calls| calls.contains(only)),
+        "--only: expected a part of {CALLS:?}, found {only:?}"
+    );
     let mut good = true;
     make_killed(options, work).context("make a log that was not closed")?;
-    for calls in CALLS.into_iter().filter(|calls| calls.contains(&options.only)) {
+    for calls in CALLS.into_iter().filter(|calls| calls.contains(only)) {
         let started = Instant::now();
         let name = calls.replace('?', "");
         let mut counts = Counts::default();

@@ -13,7 +13,8 @@ use crate::state::{Rec, State, stream_id};
 use crate::violation::Broken;
 
 impl Living<'_> {
-    /// A follower shows nothing but what is committed, in order and without a gap.
+    /// A follower shows nothing but what is committed, in order and without a gap; and under `Sync` all
+    /// that was committed at the look before, once something was committed behind it.
     pub(crate) fn follow(&mut self, run: &mut Run<'_>) -> Outcome {
         self.settle(run, true)?;
         if self.unsure() {
@@ -26,6 +27,7 @@ impl Living<'_> {
             }
             self.follower = None;
         }
+        self.looked_at = Some(run.history.live.last_seq);
         Ok(())
     }
 
@@ -41,6 +43,9 @@ impl Living<'_> {
             },
         };
         let live = &run.history.live;
+        let witnessed = self
+            .looked_at
+            .filter(|seq| self.life.durability == 0 && *seq < live.last_seq && !self.failed_before(run));
         for n in 0..STREAMS {
             let mut due = None;
             let reader = match follower.stream_reader(stream_id(n), ..) {
@@ -59,6 +64,15 @@ impl Living<'_> {
                     return Err(Broken::new("P5", format!("log_offset {due:?}"), found));
                 }
                 due = Some(record.log_offset.0 + 1);
+            }
+            let witnessed =
+                |rec: &Rec| rec.seq.is_some_and(|seq| witnessed.is_some_and(|newest| seq <= newest));
+            let last = live.stream(n).visible().filter(|(_, rec)| witnessed(rec)).last();
+            if let Some((last, _)) = last
+                && due.is_none_or(|due| due <= last)
+            {
+                let expected = format!("a follower that shows stream {n} up to log_offset {last}");
+                return Err(Broken::new("P5", expected, format!("nothing from {due:?} on")));
             }
         }
         self.follower = Some(follower);

@@ -196,6 +196,13 @@ impl Crowd {
                 return Err(Broken::new("P6", format!("cursor {key:?} at {expected}"), at.to_string()));
             }
         }
+        // Here they only go forward, and what a life begins with is durable.
+        for (key, before) in &self.base.cursors {
+            if seen.cursors.get(key).is_none_or(|at| at < before) {
+                let found = format!("{:?}", seen.cursors.get(key));
+                return Err(Broken::new("P1", format!("cursor {key:?} at {before} or further"), found));
+            }
+        }
         if power_lost && !self.syncs {
             return Ok(());
         }

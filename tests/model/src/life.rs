@@ -17,6 +17,8 @@ pub(crate) struct Living<'a> {
     /// Submitted and not known to be committed, oldest first.
     pub(crate) pending: Vec<(PendingAppend, Step)>,
     pub(crate) follower: Option<Log>,
+    /// The newest SeqId when a follower looked last.
+    pub(crate) looked_at: Option<u64>,
     pub(crate) pulls: Vec<(u64, u64, Pull)>,
     /// What the inline subscription must have been called with.
     pub(crate) due: usize,
@@ -33,6 +35,7 @@ impl<'a> Living<'a> {
             open,
             pending: Vec::new(),
             follower: None,
+            looked_at: None,
             pulls: Vec::new(),
             due: 0,
             poisoned: false,
@@ -270,7 +273,7 @@ impl<'a> Living<'a> {
         drop(open);
         self.settle(run, true)?;
         self.poisoned = false;
-        self.due = 0;
+        (self.due, self.looked_at) = (0, None);
         self.open = run.open(self.life)?;
         Ok(())
     }

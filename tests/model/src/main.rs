@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use stratalog_model::check::check;
+use stratalog_model::check::{Watch, check};
 use stratalog_model::shrink::shrink;
 use stratalog_model::{Counts, Program, Violation, plain, run};
 
@@ -17,12 +17,17 @@ const USAGE: &str = "usage:
 /// How long a program that breaks a promise is shrunk.
 const SHRINKING: Duration = Duration::from_secs(30);
 
+/// A program takes some thousandths of a second.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match Command::parse(&arguments) {
         Ok(Command::Check { seeds, seconds, threads }) => {
             let time = seconds.map(Duration::from_secs);
-            let report = check(seeds.0..seeds.1, time, threads, &plain, &|counts, time| show(counts, time));
+            let watch =
+                Watch { progress: &|counts, time| show(counts, time), patience: PATIENCE, hangs: &hangs };
+            let report = check(seeds.0..seeds.1, time, threads, &plain, watch);
             show(&report.counts, report.time);
             match report.failure {
                 None => ExitCode::SUCCESS,
@@ -59,6 +64,9 @@ enum Command {
 impl Command {
     fn parse(arguments: &[String]) -> Result<Command, String> {
         let (command, mut rest) = arguments.split_first().ok_or("expected check or replay, found nothing")?;
+        if arguments.iter().any(|word| matches!(word.as_str(), "help" | "--help" | "-h")) {
+            return Ok(Command::Help);
+        }
         let mut flags = Vec::new();
         while let Some((flag, behind)) = rest.split_first() {
             let (value, behind) = behind.split_first().ok_or(format!("expected a value behind {flag}"))?;
@@ -82,6 +90,9 @@ impl Command {
                 if !(1..=1024).contains(&threads) {
                     return Err(format!("--threads: expected 1 to 1024, found {threads}"));
                 }
+                if seconds == Some(0) {
+                    return Err("--seconds: expected 1 or more, found 0: nothing would be tried".into());
+                }
                 let seconds = if seeds.is_none() { seconds.or(Some(60)) } else { seconds };
                 Command::Check { seeds: seeds.unwrap_or((0, u64::MAX)), seconds, threads: threads as usize }
             }
@@ -89,7 +100,6 @@ impl Command {
                 let seed = take("--seed").ok_or("replay: expected --seed N, found none")?;
                 Command::Replay { seed: number("--seed", &seed)? }
             }
-            "help" | "--help" | "-h" => Command::Help,
             other => return Err(format!("expected check or replay, found {other:?}")),
         };
         match flags.first() {
@@ -100,7 +110,7 @@ impl Command {
 }
 
 fn number(flag: &str, text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| format!("{flag}: expected a number, found {text:?}"))
+    text.parse().map_err(|_| format!("{flag}: expected a number from 0 to {}, found {text:?}", u64::MAX))
 }
 
 fn seeds(range: &str) -> Result<(u64, u64), String> {
@@ -123,6 +133,15 @@ fn show(counts: &Counts, time: Duration) {
         counts.faults,
         counts.cases as f64 / minutes
     );
+}
+
+fn hangs(seed: u64) {
+    println!(
+        "seed {seed}: P10\n  expected its program to end within {} s\n  found it still running",
+        PATIENCE.as_secs()
+    );
+    println!("once more: cargo run --release -p stratalog-model -- replay --seed {seed}");
+    std::process::exit(1);
 }
 
 fn tell(seed: u64, violation: Violation) -> ExitCode {

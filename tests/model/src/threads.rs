@@ -105,12 +105,16 @@ fn produce<'a>(log: &Log, coding: Coding, ops: impl Iterator<Item = &'a Op>, fir
                 }
             }
             Op::Read => {
-                let Ok(reader) = log.reader(..) else { return };
-                for record in reader {
+                let reader = log.reader(..);
+                let reader = crowd.lock().fails(reader);
+                for record in reader.into_iter().flatten() {
                     match record {
                         Ok(record) => crowd.lock().saw(coding, &record),
                         Err(Error::Purged { .. } | Error::Gone { .. }) => {}
-                        Err(error) => return crowd.lock().failed(&error),
+                        Err(error) => {
+                            crowd.lock().failed(&error);
+                            break;
+                        }
                     }
                 }
             }
@@ -138,7 +142,8 @@ fn wait(pending: Pending, crowd: &Shared) -> Pending {
 fn consume(log: &Log, coding: Coding, stream: u64, crowd: &Shared) {
     let at = log.cursor(stream_id(stream), cursor_name(0)).map_or(0, |cursor| cursor.log_offset.0);
     let purged = log.purge_point(stream_id(stream)).map_or(0, |point| point.log_offset.0);
-    let Ok(reader) = log.stream_reader(stream_id(stream), LogOffset(at.max(purged) + 1)..) else { return };
+    let reader = log.stream_reader(stream_id(stream), LogOffset(at.max(purged) + 1)..);
+    let Some(reader) = crowd.lock().fails(reader) else { return };
     let mut last = None;
     for record in reader.take(20) {
         match record {
@@ -169,9 +174,16 @@ fn follow(run: &Run<'_>, life: &Life, crowd: &Shared, done: &AtomicBool) {
     let mut last_look = false;
     while !last_look {
         last_look = done.load(Ordering::Acquire);
-        let Ok(follower) = options(life).open_storage_read_only(run.storage()) else {
-            std::thread::yield_now();
-            continue;
+        let follower = match options(life).open_storage_read_only(run.storage()) {
+            Ok(follower) => follower,
+            Err(error) => {
+                // Nobody changes the files any more at the last look.
+                if last_look {
+                    crowd.lock().failed(&error);
+                }
+                std::thread::yield_now();
+                continue;
+            }
         };
         for n in 0..STREAMS {
             let Ok(reader) = follower.stream_reader(stream_id(n), ..) else { continue };
@@ -182,7 +194,8 @@ fn follow(run: &Run<'_>, life: &Life, crowd: &Shared, done: &AtomicBool) {
 }
 
 fn subscribe(log: &Log, coding: Coding, crowd: &Shared, done: &AtomicBool) {
-    let Ok(hub) = Hub::new(log.clone(), HubOptions::new()) else { return };
+    let hub = Hub::new(log.clone(), HubOptions::new());
+    let Some(hub) = crowd.lock().fails(hub) else { return };
     let sink: Arc<Mutex<Vec<stratalog::Record>>> = Arc::default();
     let filled = Arc::clone(&sink);
     let start = log.purge_point(stream_id(1)).map_or(SeqId(0), |point| point.seq_id);
@@ -191,6 +204,11 @@ fn subscribe(log: &Log, coding: Coding, crowd: &Shared, done: &AtomicBool) {
             filled.lock().extend_from_slice(records);
             Ok(())
         });
+    match &subscribed {
+        // A purge was faster.
+        Ok(_) | Err(Error::Purged { .. } | Error::Gone { .. }) => {}
+        Err(error) => crowd.lock().failed(error),
+    }
     while subscribed.is_ok() && !done.load(Ordering::Acquire) {
         std::thread::yield_now();
     }

@@ -21,6 +21,20 @@ fn a_check_counts_what_it_tried() {
 }
 
 #[test]
+fn a_check_ends_with_the_last_seed_there_is() {
+    let output = run(&["check", "--seeds", "18446744073709551613..18446744073709551615", "--threads", "2"]);
+    assert!(output.status.success() && stdout(&output).contains(", 2 programs"), "{output:?}");
+}
+
+#[test]
+fn help_is_given_wherever_it_is_asked_for() {
+    for arguments in [&["--help"][..], &["check", "--help"], &["replay", "-h"]] {
+        let output = run(arguments);
+        assert!(output.status.success() && stdout(&output).starts_with("usage:"), "{output:?}");
+    }
+}
+
+#[test]
 fn a_replay_gives_the_same_every_time() {
     let first = run(&["replay", "--seed", "8"]);
     assert!(first.status.success());
@@ -29,11 +43,16 @@ fn a_replay_gives_the_same_every_time() {
 
 #[test]
 fn what_it_does_not_know_is_refused_with_what_it_expected() {
-    let wrong: [(&[&str], &str); 9] = [
+    let wrong: [(&[&str], &str); 11] = [
         (&[], "expected check or replay, found nothing"),
         (&["chekc"], "found \"chekc\""),
         (&["check", "--second", "5"], "check has no flag --second"),
-        (&["check", "--seconds", "x"], "--seconds: expected a number, found \"x\""),
+        (
+            &["check", "--seconds", "x"],
+            "--seconds: expected a number from 0 to 18446744073709551615, found \"x\"",
+        ),
+        (&["check", "--seconds", "0"], "--seconds: expected 1 or more"),
+        (&["replay", "--seed", "-1"], "found \"-1\""),
         (&["check", "--seconds"], "expected a value behind --seconds"),
         (&["check", "--threads", "0"], "expected 1 to 1024, found 0"),
         (&["check", "--seeds", "5..5"], "expected A..B with A below B"),

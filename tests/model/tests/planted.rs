@@ -3,15 +3,20 @@
 
 mod defects;
 
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use defects::{Defect, defective};
-use stratalog_model::check::check;
-use stratalog_model::{Program, Violation, run};
+use stratalog_model::check::{Watch, check};
+use stratalog_model::{Program, Violation, plain, run};
+
+const QUIET: Watch<'static> =
+    Watch { progress: &|_, _| (), patience: Duration::MAX, hangs: &|seed| panic!("{seed}") };
 
 /// The first violation in some thousand programs.
 fn first(defect: Defect) -> Option<(u64, Violation)> {
-    check(0..3_000, None, 1, &defective(defect), &|_, _| ()).failure
+    check(0..3_000, None, 1, &defective(defect), QUIET).failure
 }
 
 #[track_caller]
@@ -43,6 +48,25 @@ fn a_sync_that_fails_and_says_that_it_did_not_is_found() {
 #[test]
 fn a_rename_that_does_nothing_is_found() {
     must_be_found(Defect::NoRename);
+}
+
+#[test]
+fn a_program_that_does_not_end_is_named() {
+    static RELEASED: AtomicBool = AtomicBool::new(false);
+    let named = Cell::new(None);
+    let hangs = |seed| {
+        named.set(Some(seed));
+        RELEASED.store(true, Ordering::Release);
+    };
+    let watch = Watch { patience: Duration::from_millis(20), hangs: &hangs, ..QUIET };
+    let stands_still = |storage: &_| {
+        while !RELEASED.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        plain(storage)
+    };
+    check(7..8, None, 1, &stands_still, watch);
+    assert_eq!(named.get(), Some(7));
 }
 
 #[test]
