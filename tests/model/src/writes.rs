@@ -23,8 +23,9 @@ impl Living<'_> {
         let mut failed = Vec::new();
         let mut left = Vec::new();
         for (pending, step) in std::mem::take(&mut self.pending) {
-            let Some(outcome) = pending.try_outcome().or_else(|| wait.then_some(Ok(pending.tentative())))
-            else {
+            // They are told in order, maybe right now: behind one that was not, nobody is asked.
+            let known = if left.is_empty() { pending.try_outcome() } else { None };
+            let Some(outcome) = known.or_else(|| wait.then_some(Ok(pending.tentative()))) else {
                 left.push((pending, step));
                 continue;
             };
