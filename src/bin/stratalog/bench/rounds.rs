@@ -89,11 +89,11 @@ pub(super) fn run(
             progress.doing(format!("round {} of {}: {}", round + 1, plan.rounds(), row.work.title()));
             // Whoever comes second may find warmer caches, or the other's work still going on.
             if round % 2 == 0 {
-                row.floor.extend(floor.slice(row.work, length)?);
-                row.log.push(subject.slice(row.work, length)?);
+                row.floor.extend(turn(length, |left| floor.slice(row.work, left))?);
+                row.log.extend(turn(length, |left| subject.slice(row.work, left).map(Some))?);
             } else {
-                row.log.push(subject.slice(row.work, length)?);
-                row.floor.extend(floor.slice(row.work, length)?);
+                row.log.extend(turn(length, |left| subject.slice(row.work, left).map(Some))?);
+                row.floor.extend(turn(length, |left| floor.slice(row.work, left))?);
             }
             if row.work.kind() == Kind::Unsynced {
                 row.memory.push(floor.in_memory(length)?);
@@ -106,4 +106,21 @@ pub(super) fn run(
         }
     }
     Ok(measured)
+}
+
+/// As many passes as there is time for: what writes fast comes to the end of a pass before its time
+/// is up. What a pass leaves to be done is waited for, and is no part of what is measured.
+fn turn(
+    length: Duration,
+    mut pass: impl FnMut(Duration) -> Result<Option<Slice>, CliError>,
+) -> Result<Option<Slice>, CliError> {
+    let begun = Instant::now();
+    let Some(mut slice) = pass(length)? else { return Ok(None) };
+    loop {
+        let left = length.saturating_sub(begun.elapsed());
+        if left < length / 4 {
+            return Ok(Some(slice));
+        }
+        pass(left)?.iter().for_each(|more| slice.add(more));
+    }
 }
