@@ -3,7 +3,6 @@
 mod compare;
 pub(crate) mod encode;
 pub(crate) mod input;
-mod latency;
 pub(crate) mod lines;
 mod pipeline;
 mod progress;

@@ -323,7 +323,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Microseconds since 1970 as people write a time: `2024-02-29T12:00:00.000001Z`.
-fn utc(unix_micros: i64) -> String {
+pub(crate) fn utc(unix_micros: i64) -> String {
     let (seconds, micros) = (unix_micros.div_euclid(1_000_000), unix_micros.rem_euclid(1_000_000));
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     // Years that begin in March put the leap day last; 146,097 days are 400 of them.

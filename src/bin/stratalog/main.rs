@@ -3,6 +3,7 @@
 //! Each command is a file with its `Args` and a `run`. What they share: [`failure`], how a command
 //! ends; [`output`], where its results go; [`place`], the log it works on.
 
+mod bench;
 mod cat;
 mod collection;
 mod cursors;
@@ -11,6 +12,7 @@ mod demo;
 mod failure;
 mod ingest;
 mod inspect;
+mod latency;
 mod output;
 mod place;
 mod purge;
@@ -18,6 +20,7 @@ mod record_lines;
 mod recover;
 mod repair;
 mod stat;
+mod stop;
 mod subscribe;
 mod time;
 mod verify;
@@ -61,6 +64,7 @@ enum Command {
     Verify(verify::Args),
     Recover(recover::Args),
     Repair(repair::Args),
+    Bench(bench::Args),
     Demo(demo::Args),
 }
 
@@ -87,6 +91,7 @@ fn main() -> ExitCode {
         Command::Verify(args) => verify::run(args, &mut out),
         Command::Repair(args) => repair::run(args, &mut out),
         Command::Recover(args) => recover::run(args, &mut out),
+        Command::Bench(args) => bench::run(args, &mut out),
         Command::Demo(args) => demo::run(args, &mut out),
     };
     let done = done.and_then(|exit| out.flush().map(|()| exit));

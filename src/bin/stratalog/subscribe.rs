@@ -1,7 +1,6 @@
 //! `subscribe`: a collection's records from the first on, and then as they are committed.
 
 mod consumer_file;
-mod stop;
 
 use std::ops::Bound;
 use std::path::PathBuf;
@@ -12,9 +11,9 @@ use stratalog::{Error, Log, Options, Reader, Record, SeqId, StreamId};
 use crate::failure::{CliError, Exit};
 use crate::output::{self, Output};
 use crate::record_lines::RecordLines;
+use crate::stop::Stop;
 use crate::{collection, cursors, place, time};
 use consumer_file::{ConsumerFile, Last};
-use stop::Stop;
 
 /// How soon it sees that it was asked to stop.
 const SLICE: Duration = Duration::from_millis(50);

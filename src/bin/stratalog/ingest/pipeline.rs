@@ -18,10 +18,10 @@ use parking_lot::{Condvar, Mutex};
 use stratalog::{Log, PendingAppend, SeqId, Terms};
 
 use super::encode::{Encoder, Run};
-use super::latency::Latencies;
 use super::lines::{Chunk, Chunks};
 use super::progress::Progress;
 use crate::failure::{CliError, Exit};
+use crate::latency::Latencies;
 
 /// What the producers share.
 pub(crate) struct Pipeline<'a> {

@@ -12,11 +12,13 @@ const POWERS: usize = 64 - STEP_BITS as usize;
 pub(crate) struct Latencies {
     counts: Vec<u64>,
     total: u64,
+    /// In nanoseconds, exact.
+    longest: u64,
 }
 
 impl Default for Latencies {
     fn default() -> Self {
-        Latencies { counts: vec![0; (POWERS + 1) * STEPS], total: 0 }
+        Latencies { counts: vec![0; (POWERS + 1) * STEPS], total: 0, longest: 0 }
     }
 }
 
@@ -26,7 +28,21 @@ impl Latencies {
         if let Some(count) = self.counts.get_mut(step(nanos)) {
             *count += 1;
             self.total += 1;
+            self.longest = self.longest.max(nanos);
         }
+    }
+
+    /// Adds what another counted.
+    pub(crate) fn merge(&mut self, other: &Latencies) {
+        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
+            *count += more;
+        }
+        self.total += other.total;
+        self.longest = self.longest.max(other.longest);
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.total
     }
 
     /// The duration that `share` of all were within; `None` if there were none.
@@ -37,7 +53,7 @@ impl Latencies {
             seen += count;
             seen >= rank
         });
-        found.filter(|_| self.total > 0).map(|step| Duration::from_nanos(upper(step)))
+        found.filter(|_| self.total > 0).map(|step| Duration::from_nanos(upper(step).min(self.longest)))
     }
 }
 
@@ -86,5 +102,11 @@ mod tests {
         };
         within(0.5, 500, 520);
         within(0.99, 990, 1025);
+        within(1.0, 1000, 1000);
+        let mut all = Latencies::default();
+        all.add(Duration::from_secs(1));
+        all.merge(&latencies);
+        assert_eq!(all.count(), 1001);
+        assert_eq!(all.within(1.0), Some(Duration::from_secs(1)));
     }
 }

@@ -10,10 +10,10 @@ use crate::failure::{CliError, Exit};
 
 /// Set by the first interrupt; the second one ends the process where it stands.
 #[derive(Debug)]
-pub(super) struct Stop(Arc<AtomicBool>);
+pub(crate) struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    pub(super) fn on_signals() -> Result<Stop, CliError> {
+    pub(crate) fn on_signals() -> Result<Stop, CliError> {
         let asked = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
             // In this order: the first look is at what earlier signals left.
@@ -26,7 +26,7 @@ impl Stop {
         Ok(Stop(asked))
     }
 
-    pub(super) fn asked(&self) -> bool {
+    pub(crate) fn asked(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
