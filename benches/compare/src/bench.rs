@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use crate::admission;
-use crate::contender::{Contender, Kind, Promise, Work};
+use crate::contender::{Contender, Promise, Work};
 use crate::place::Place;
 
 #[derive(Debug, Clone)]
@@ -104,8 +104,8 @@ impl Bench {
         self.left_out.borrow().clone()
     }
 
-    pub(crate) fn has_peers(&self) -> bool {
-        self.contenders.iter().any(|contender| contender.kind() == Kind::Peer)
+    pub(crate) fn contenders(&self) -> &[Arc<dyn Contender>] {
+        &self.contenders
     }
 
     /// The amount of data of a row: much less of it when only the tool is tried.

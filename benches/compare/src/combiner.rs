@@ -104,7 +104,9 @@ impl<S: Sink> Combiner<S> {
             state.done = mine + 1;
             if let Err(error) = outcome {
                 state.failed = Some(Arc::new(error));
-                self.committed.iter().for_each(|woken| drop(woken.notify_all()));
+                for all in &self.committed {
+                    all.notify_all();
+                }
             }
             self.committed[(mine % 2) as usize].notify_all();
             self.committed[((mine + 1) % 2) as usize].notify_one();

@@ -4,12 +4,16 @@
 mod admission;
 mod appends;
 mod bench;
+mod children;
 mod combiner;
 mod contender;
+mod filled;
 mod floors;
+mod machine;
 mod ours;
 mod payload;
 mod place;
+mod report;
 mod rivals;
 mod rounds;
 mod row;
@@ -17,7 +21,7 @@ mod rows;
 mod statistics;
 mod traced;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -27,6 +31,7 @@ use clap::{Parser, Subcommand};
 use bench::{Bench, Settings};
 use contender::{Contender, Kind};
 use place::Place;
+use report::Results;
 use row::Spec;
 
 /// Compares this log with the limits of the disk and with its rivals.
@@ -61,6 +66,15 @@ struct Arguments {
     /// Real records: JSON Lines, gzip.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/debian-packages-minilm-1000.jsonl.gz"))]
     records: PathBuf,
+    /// Where the report goes: `benchmarks.md`, and `benchmarks` with raw values and plots.
+    #[arg(long, default_value = "target/compare")]
+    out: PathBuf,
+    /// Keeps the rows that an earlier run left in `--out` and that are not measured again.
+    #[arg(long)]
+    keep: bool,
+    /// Measures nothing, and writes the report of what `--out` holds.
+    #[arg(long)]
+    report_only: bool,
     #[command(subcommand)]
     command: Option<Part>,
 }
@@ -69,7 +83,7 @@ struct Arguments {
 enum Part {
     /// What the tool runs in a process of its own.
     #[command(hide = true)]
-    Child { task: String, name: String, directory: PathBuf },
+    Child { task: String, name: String, directory: PathBuf, numbers: Vec<u64> },
 }
 
 fn main() -> ExitCode {
@@ -83,34 +97,73 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<()> {
-    if let Some(Part::Child { task, name, directory }) = &arguments.command {
+    if let Some(Part::Child { task, name, directory, numbers }) = &arguments.command {
         let contender = contenders().into_iter().find(|contender| contender.name() == name);
         let Some(contender) = contender else { bail!("expected a contender, found {name:?}") };
-        return match task.as_str() {
-            "append" => admission::append_marked(contender.as_ref(), directory),
-            other => bail!("expected a task, found {other:?}"),
-        };
+        return children::run(task, contender.as_ref(), directory, numbers);
     }
     let rows = chosen_rows(&arguments.only)?;
     let contenders = chosen_contenders(&arguments.rivals)?;
     if arguments.list {
         return list(&rows, &contenders);
     }
-    let settings = Settings {
+    if arguments.report_only {
+        let results = Results::earlier(&arguments.out, &[])?;
+        return report::write(&arguments.out, &rows::all(), &contenders, &results);
+    }
+    let place = Place::new(&arguments.dir.clone().unwrap_or_else(default_directory))?;
+    let settings = settings(&arguments);
+    ensure!(settings.rounds > 0 && settings.seconds > 0.0, "expected at least one round of some time");
+    let results = if arguments.keep { Results::earlier(&arguments.out, &rows)? } else { Results::default() };
+    measure(&Bench::new(place, settings, contenders), &rows, &arguments.out, results)
+}
+
+fn settings(arguments: &Arguments) -> Settings {
+    Settings {
         rounds: if arguments.quick { 2 } else { arguments.rounds },
         seconds: if arguments.quick { 0.1 } else { arguments.seconds },
         quick: arguments.quick,
         trust: arguments.trust_syncs,
         records: arguments.records.clone(),
-    };
-    ensure!(settings.rounds > 0 && settings.seconds > 0.0, "expected at least one round of some time");
-    let place = Place::new(&arguments.dir.clone().unwrap_or_else(default_directory))?;
-    let bench = Bench::new(place, settings, contenders);
-    for row in &rows {
-        eprintln!("{}: {}", row.name, row.title);
-        rounds::run(&bench, row)?;
     }
+}
+
+/// The report is written after each row: a run that is stopped leaves what it has.
+fn measure(bench: &Bench, rows: &[Spec], out: &Path, mut results: Results) -> Result<()> {
+    results.facts = facts(bench)?;
+    let mut failed = Vec::new();
+    for row in rows {
+        eprintln!("{}: {}", row.name, row.title);
+        match rounds::run(bench, row) {
+            Ok(values) => results.add(&row.name, values),
+            Err(error) => {
+                bench.leave_out(&row.name, "everyone", &format!("{error:#}"));
+                failed.push(row.name.as_str());
+            }
+        }
+        results.add_left_out(bench.left_out());
+        report::write(out, &rows::all(), bench.contenders(), &results)?;
+    }
+    println!("{}", out.join("benchmarks.md").display());
+    ensure!(failed.is_empty(), "could not be measured: {}", failed.join(", "));
     Ok(())
+}
+
+fn facts(bench: &Bench) -> Result<machine::Facts> {
+    let settings = &bench.settings;
+    let mut facts = machine::facts(bench.place.path())?;
+    let how = format!("{} of every row, {} s per measurement", settings.rounds, settings.seconds);
+    facts.push(("rounds".to_owned(), how));
+    if settings.quick {
+        facts.push((
+            "**quick**".to_owned(),
+            "**shows that the tool works: the figures mean nothing**".to_owned(),
+        ));
+    }
+    if settings.trust {
+        facts.push(("**syncs**".to_owned(), "**not checked** (`--trust-syncs`)".to_owned()));
+    }
+    Ok(facts)
 }
 
 fn default_directory() -> PathBuf {

@@ -5,6 +5,8 @@ use anyhow::Result;
 use crate::bench::Bench;
 use crate::contender::Kind;
 
+pub(crate) type Build = Box<dyn Fn(&Bench) -> Result<Vec<Entry>>>;
+
 /// Known without measuring: the list and the report of what was not measured need it.
 pub(crate) struct Spec {
     /// What `--only` names.
@@ -14,7 +16,7 @@ pub(crate) struct Spec {
     pub(crate) figures: Vec<Figure>,
     pub(crate) goals: Vec<Goal>,
     /// Prepares the entries: fills what they will read.
-    pub(crate) build: Box<dyn Fn(&Bench) -> Result<Vec<Entry>>>,
+    pub(crate) build: Build,
 }
 
 impl std::fmt::Debug for Spec {

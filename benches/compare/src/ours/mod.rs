@@ -1,4 +1,14 @@
-//! This log, as a contender.
+//! This log, as a contender, and the rows in which it has no rival.
+
+pub(crate) mod crash;
+pub(crate) mod hub;
+pub(crate) mod ingest;
+pub(crate) mod memory;
+pub(crate) mod purge;
+pub(crate) mod segments;
+pub(crate) mod size;
+pub(crate) mod streams;
+pub(crate) mod upkeep;
 
 use std::path::Path;
 
@@ -40,7 +50,7 @@ impl Contender for Stratalog {
     }
 
     fn open(&self, directory: &Path, setup: &Setup) -> Result<Box<dyn Store>> {
-        Ok(Box::new(Open { log: options(setup.promise).open(directory)? }))
+        Ok(Box::new(open(directory, setup.promise)?))
     }
 }
 
@@ -56,8 +66,12 @@ pub(crate) fn stream(number: usize) -> StreamId {
     StreamId::from_u128(number as u128 + 1)
 }
 
-struct Open {
-    log: Log,
+pub(crate) struct Open {
+    pub(crate) log: Log,
+}
+
+pub(crate) fn open(directory: &Path, promise: Promise) -> Result<Open> {
+    Ok(Open { log: options(promise).open(directory)? })
 }
 
 impl Store for Open {

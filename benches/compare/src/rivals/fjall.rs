@@ -89,10 +89,9 @@ impl Producer for Appender<'_> {
     fn append(&mut self, records: &[&[u8]]) -> Result<()> {
         let store = self.0;
         let mut batch = store.database.batch().durability(Some(store.mode));
-        let mut next = store.next.fetch_add(records.len() as u64, Ordering::Relaxed);
-        for record in records {
-            batch.insert(&store.keyspace, next.to_be_bytes(), *record);
-            next += 1;
+        let next = store.next.fetch_add(records.len() as u64, Ordering::Relaxed);
+        for (number, record) in (next..).zip(records) {
+            batch.insert(&store.keyspace, number.to_be_bytes(), *record);
         }
         batch.commit()?;
         Ok(())

@@ -45,7 +45,7 @@ impl Contender for RaftEngine {
             batch_compression_threshold: ReadableSize::kb(0),
             prefill_for_recycle: !setup.keep,
             prefill_limit: (!setup.keep)
-                .then_some(ReadableSize(setup.capacity_bytes.min(1 << 30).max(64 << 20))),
+                .then_some(ReadableSize(setup.capacity_bytes.clamp(64 << 20, 1 << 30))),
             ..Config::default()
         };
         let engine = Engine::open(config)?;

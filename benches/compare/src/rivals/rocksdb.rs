@@ -115,10 +115,9 @@ struct Appender<'a>(&'a Open);
 impl Producer for Appender<'_> {
     fn append(&mut self, records: &[&[u8]]) -> Result<()> {
         let mut batch = WriteBatch::default();
-        let mut next = self.0.next.fetch_add(records.len() as u64, Ordering::Relaxed);
-        for record in records {
-            batch.put(next.to_be_bytes(), record);
-            next += 1;
+        let next = self.0.next.fetch_add(records.len() as u64, Ordering::Relaxed);
+        for (number, record) in (next..).zip(records) {
+            batch.put(number.to_be_bytes(), record);
         }
         self.0.db.write_opt(&batch, &self.0.write)?;
         Ok(())
