@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::appends::fill_in;
 use crate::contender::Contender;
 use crate::payload::Payload;
+use crate::place::Place;
 use crate::{admission, filled, ours};
 
 /// Runs a task in this process, which is the child.
@@ -16,6 +17,8 @@ pub(crate) fn run(task: &str, contender: &dyn Contender, directory: &Path, numbe
     match (task, numbers) {
         ("append", []) => admission::append_marked(contender, directory),
         ("fill", [bytes, record_bytes]) => fill(contender, directory, *bytes, *record_bytes as usize),
+        ("admit", []) => admit(contender, directory),
+        ("fill-streams", [bytes, streams]) => ours::memory::fill(directory, *bytes, *streams),
         ("memory", [streams]) => ours::memory::look(directory, *streams),
         _ => bail!("expected a task, found {task:?} with {numbers:?}"),
     }
@@ -30,6 +33,13 @@ pub(crate) fn start(task: &str, contender: &str, directory: &Path, numbers: &[u6
         .stdout(Stdio::piped())
         .spawn()
         .context("start a process of our own")
+}
+
+/// Says whether a contender may take part in durable rows: for the test of this check.
+fn admit(contender: &dyn Contender, directory: &Path) -> Result<()> {
+    let refused = admission::durable(&Place::new(directory)?, contender, false)?;
+    println!("{}", refused.unwrap_or_else(|| "admitted".to_owned()));
+    Ok(())
 }
 
 /// Fills a store and waits to be killed.

@@ -31,6 +31,8 @@ pub(crate) enum Kind {
     Ours,
     Floor,
     Peer,
+    /// A peer that does less than the row asks for: shown, and never the one to beat.
+    Lesser,
 }
 
 /// What a contender may be asked to do.
@@ -52,6 +54,16 @@ pub(crate) trait Contender: Send + Sync {
     /// The crate in `Cargo.lock` that it is; `None` for what is written here.
     fn package(&self) -> Option<&'static str> {
         None
+    }
+
+    /// Whether a checksum stands between a damaged disk and what it gives to a reader.
+    fn verifies(&self) -> bool {
+        true
+    }
+
+    /// Its part where reads are to be verified.
+    fn kind_as_reader(&self) -> Kind {
+        if self.kind() == Kind::Peer && !self.verifies() { Kind::Lesser } else { self.kind() }
     }
 
     /// How it is used, for the report.

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 use std::rc::Rc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use stratalog::{Batch, SeqId};
 
 use super::{NAME, Stratalog, options, stream};
@@ -41,33 +41,46 @@ pub(crate) fn rows() -> Vec<Spec> {
     }]
 }
 
-/// In batches of 10, the streams in turns. Also returns how much the heap grew meanwhile, at the end.
+/// Also returns by how much the heap of the process that filled it had grown in the end.
 fn filled(bench: &Bench, streams: u64) -> Result<(Scratch, f64)> {
     let bytes = bench.scaled(BYTES);
-    let scratch = bench.place.scratch(bytes + bytes / 8)?;
+    let scratch = bench.place.scratch(bytes + bytes / 8 + (256 << 20))?;
+    let numbers = told("fill-streams", scratch.path(), &[bytes, streams])?;
+    let [grown] = numbers.as_slice() else { bail!("expected a number of the child, found {numbers:?}") };
+    Ok((scratch, *grown))
+}
+
+/// The child: appends batches of 10, to the streams in turns.
+pub(crate) fn fill(directory: &Path, bytes: u64, streams: u64) -> Result<()> {
     let payload = Payload::new(RECORD);
     let before = heap_mib()?;
-    let log = options(Promise::Process).open(scratch.path())?;
+    let log = options(Promise::Process).open(directory)?;
     let mut batch = Batch::new();
     for n in 0..bytes / (10 * RECORD as u64) {
         batch.clear();
         (0..10).for_each(|k| batch.push(payload.record(n as usize * 10 + k)));
         log.append(stream((n % streams) as usize), &batch)?;
     }
-    let grown = heap_mib()? - before;
+    println!("{}", heap_mib()? - before);
     log.close()?;
-    Ok((scratch, grown.max(0.0)))
+    Ok(())
 }
 
 fn looked(directory: &Path, streams: u64) -> Result<Sample> {
-    let mut child = children::start("memory", Stratalog.name(), directory, &[streams])?;
+    let numbers = told("memory", directory, &[streams])?;
+    let [opened, working] = numbers.as_slice() else {
+        bail!("expected two numbers of the child, found {numbers:?}")
+    };
+    Ok(vec![("opened", *opened), ("working", *working)])
+}
+
+/// What a child prints.
+fn told(task: &str, directory: &Path, numbers: &[u64]) -> Result<Vec<f64>> {
+    let mut child = children::start(task, Stratalog.name(), directory, numbers)?;
     let mut said = String::new();
     child.stdout.take().context("expected the output of the child")?.read_to_string(&mut said)?;
-    ensure!(child.wait()?.success(), "the process that opened the log failed");
-    let mut numbers = said.split_whitespace().map(str::parse::<f64>);
-    let mut next =
-        || numbers.next().context("expected two numbers of the child")?.context("expected a number");
-    Ok(vec![("opened", next()?), ("working", next()?)])
+    ensure!(child.wait()?.success(), "the process of the task {task:?} failed");
+    said.split_whitespace().map(|number| number.parse().context("expected a number of the child")).collect()
 }
 
 /// The child: opens the log, then appends to every stream and reads records all over it.

@@ -20,6 +20,7 @@ pub(super) fn write<'a>(values: impl Iterator<Item = &'a Value>) -> String {
             Kind::Ours => "ours",
             Kind::Floor => "floor",
             Kind::Peer => "peer",
+            Kind::Lesser => "lesser",
         };
         let (row, entry, figure) = (cell(&v.row), cell(&v.entry), cell(&v.figure));
         let _ = writeln!(text, "{row},{entry},{kind},{},{},{figure},{}", v.round, v.turn, v.value);
@@ -42,7 +43,8 @@ fn value(line: &str) -> Result<Value> {
         "ours" => Kind::Ours,
         "floor" => Kind::Floor,
         "peer" => Kind::Peer,
-        other => bail!("expected ours, floor or peer, found {other:?}"),
+        "lesser" => Kind::Lesser,
+        other => bail!("expected ours, floor, peer or lesser, found {other:?}"),
     };
     Ok(Value {
         row: row.clone(),

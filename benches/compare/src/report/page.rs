@@ -95,7 +95,11 @@ fn rows_section(page: &mut String, rows: &[Spec], results: &Results) {
         let _ = writeln!(page, "| | {} |\n|---|{}", heads.join(" | "), "---|".repeat(heads.len()));
         for (entry, kind) in entries(values) {
             let cells: Vec<String> = row.figures.iter().map(|f| cell(values, &entry, f.name)).collect();
-            let name = if kind == Kind::Ours { format!("**{entry}**") } else { entry };
+            let name = match kind {
+                Kind::Ours => format!("**{entry}**"),
+                Kind::Lesser => format!("{entry} (does not verify)"),
+                Kind::Floor | Kind::Peer => entry,
+            };
             let _ = writeln!(page, "| {name} | {} |", cells.join(" | "));
         }
         for one in results.left_out.iter().filter(|one| one.of == row.name) {

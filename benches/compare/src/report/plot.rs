@@ -86,6 +86,7 @@ fn panel(out: &mut String, top: f64, row: &Spec, values: &[Value]) -> f64 {
             Kind::Ours => "#1f5fa8",
             Kind::Floor => "#9aa0a6",
             Kind::Peer => "#e0a03a",
+            Kind::Lesser => "#f1dcb4",
         };
         let (middle, text) = (y + BAR / 2.0, y + BAR - 4.0);
         let _ = writeln!(

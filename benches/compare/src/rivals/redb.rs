@@ -26,6 +26,10 @@ impl Contender for Redb {
         Some("redb")
     }
 
+    fn verifies(&self) -> bool {
+        false
+    }
+
     fn how(&self) -> &'static str {
         "a table by number; a write transaction per append, Durability::Immediate, the default commit in one phase; \
          writers take turns, as there is one at a time. Checksums of pages are read only in recovery"

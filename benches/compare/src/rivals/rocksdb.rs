@@ -119,7 +119,7 @@ impl Producer for Appender<'_> {
         for (number, record) in (next..).zip(records) {
             batch.put(number.to_be_bytes(), record);
         }
-        self.0.db.write_opt(&batch, &self.0.write)?;
+        self.0.db.write_opt(batch, &self.0.write)?;
         Ok(())
     }
 }

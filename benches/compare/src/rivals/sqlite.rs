@@ -24,6 +24,10 @@ impl Contender for Sqlite {
         Some("libsqlite3-sys")
     }
 
+    fn verifies(&self) -> bool {
+        false
+    }
+
     fn how(&self) -> &'static str {
         "a table by number; journal_mode=WAL, synchronous=FULL (NORMAL where not durable), a checkpoint after 64 MiB \
          of WAL; a transaction per append with prepared statements, writers take turns on one connection. Its pages \

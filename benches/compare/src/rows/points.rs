@@ -115,7 +115,9 @@ fn entry(
 ) -> Result<Entry> {
     let filled = Filled::new(&bench.place, contender, payload, bytes)?;
     let (seconds, record_bytes) = (bench.settings.seconds, payload.record_bytes);
-    Ok(Entry::new(name, contender.kind(), move |round| reads(&filled, record_bytes, seconds, round)))
+    Ok(Entry::new(name, contender.kind_as_reader(), move |round| {
+        reads(&filled, record_bytes, seconds, round)
+    }))
 }
 
 fn reads(filled: &Filled, record_bytes: usize, seconds: f64, round: usize) -> Result<Sample> {

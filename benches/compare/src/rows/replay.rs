@@ -35,9 +35,11 @@ fn row(size: usize) -> Spec {
                 let filled = Filled::new(&bench.place, contender.as_ref(), &payload, bytes)
                     .and_then(|filled| filled.reopened(contender.as_ref(), &payload, bytes));
                 match filled {
-                    Ok(filled) => entries.push(Entry::new(contender.name(), contender.kind(), move |_| {
-                        replays(&filled, seconds)
-                    })),
+                    Ok(filled) => {
+                        entries.push(Entry::new(contender.name(), contender.kind_as_reader(), move |_| {
+                            replays(&filled, seconds)
+                        }))
+                    }
                     Err(error) => {
                         bench.leave_out(
                             &format!("replay-{size}"),
