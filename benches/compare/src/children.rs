@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::appends::fill_in;
-use crate::contender::Contender;
+use crate::contender::{Contender, Promise, Setup};
 use crate::payload::Payload;
 use crate::place::Place;
 use crate::{admission, filled, ours};
@@ -16,7 +16,12 @@ use crate::{admission, filled, ours};
 pub(crate) fn run(task: &str, contender: &dyn Contender, directory: &Path, numbers: &[u64]) -> Result<()> {
     match (task, numbers) {
         ("append", []) => admission::append_marked(contender, directory),
-        ("fill", [bytes, record_bytes]) => fill(contender, directory, *bytes, *record_bytes as usize),
+        ("fill", [bytes, record_bytes]) => {
+            fill(contender, directory, *bytes, *record_bytes as usize, Promise::Durable)
+        }
+        ("fill-unsynced", [bytes, record_bytes]) => {
+            fill(contender, directory, *bytes, *record_bytes as usize, Promise::Process)
+        }
         ("admit", []) => admit(contender, directory),
         ("fill-streams", [bytes, streams]) => ours::memory::fill(directory, *bytes, *streams),
         ("memory", [streams]) => ours::memory::look(directory, *streams),
@@ -42,10 +47,17 @@ fn admit(contender: &dyn Contender, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Fills a store and waits to be killed.
-fn fill(contender: &dyn Contender, directory: &Path, bytes: u64, record_bytes: usize) -> Result<()> {
+/// Fills a store in batches of 100 and waits to be killed.
+fn fill(
+    contender: &dyn Contender,
+    directory: &Path,
+    bytes: u64,
+    record_bytes: usize,
+    promise: Promise,
+) -> Result<()> {
     let payload = Payload::new(record_bytes);
-    let store = contender.open(directory, &filled::setup(contender, record_bytes, bytes))?;
+    let setup = Setup { promise, ..filled::setup(contender, record_bytes, bytes) };
+    let store = contender.open(directory, &setup)?;
     let wrote = fill_in(store.as_ref(), &payload, bytes, 100)?;
     println!("{}", wrote.records);
     std::io::stdout().flush()?;
@@ -60,8 +72,10 @@ pub(crate) fn crashed(
     directory: &Path,
     bytes: u64,
     record_bytes: usize,
+    promise: Promise,
 ) -> Result<u64> {
-    let mut child = start("fill", contender.name(), directory, &[bytes, record_bytes as u64])?;
+    let task = if promise == Promise::Durable { "fill" } else { "fill-unsynced" };
+    let mut child = start(task, contender.name(), directory, &[bytes, record_bytes as u64])?;
     let mut said = String::new();
     let output = child.stdout.take().context("expected the output of the child")?;
     let read = BufReader::new(output).read_line(&mut said);

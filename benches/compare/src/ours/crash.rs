@@ -13,6 +13,8 @@ use crate::place::{Place, held_bytes};
 use crate::row::{Against, Bar, Entry, Figure, Goal, Sample, Spec};
 
 const RECORD: usize = 2_048;
+/// More is in doubt there, and written again.
+const BUFFERED: &str = "stratalog, Buffered";
 
 pub(crate) fn rows() -> Vec<Spec> {
     let scan = Figure::higher("scan", "MiB/s");
@@ -30,20 +32,24 @@ pub(crate) fn rows() -> Vec<Spec> {
             Goal::of(NAME, "scan", Against::Entry(NAME.to_owned(), "replay"), Bar::AtLeast(0.8)),
         ],
         build: Box::new(|bench| {
-            let (place, bytes) = (Arc::clone(&bench.place), bench.scaled(1 << 30));
-            Ok(vec![Entry::new(NAME, Kind::Ours, move |round| {
+            let bytes = bench.scaled(1 << 30);
+            let entry = |name: &str, promise| {
+                let place = Arc::clone(&bench.place);
                 // The crash comes at another distance from the last checkpoint each time.
-                opened(&place, bytes + round as u64 * (5 << 20))
-            })])
+                Entry::new(name, Kind::Ours, move |round| {
+                    opened(&place, bytes + round as u64 * (5 << 20), promise)
+                })
+            };
+            Ok(vec![entry(NAME, Promise::Durable), entry(BUFFERED, Promise::Process)])
         }),
     }]
 }
 
-fn opened(place: &Place, bytes: u64) -> Result<Sample> {
+fn opened(place: &Place, bytes: u64, promise: Promise) -> Result<Sample> {
     let scratch = place.scratch(bytes * 2 + (256 << 20))?;
-    let records = children::crashed(&Stratalog, scratch.path(), bytes, RECORD)?;
+    let records = children::crashed(&Stratalog, scratch.path(), bytes, RECORD, promise)?;
     let begun = Instant::now();
-    let log = options(Promise::Process).open(scratch.path())?;
+    let log = options(promise).open(scratch.path())?;
     let open = begun.elapsed().as_secs_f64();
     let report = log.recovery();
     ensure!(

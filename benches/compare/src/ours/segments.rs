@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use stratalog::Batch;
 
-use super::{NAME, Stratalog, stream};
+use super::{NAME, Open, Stratalog, options, stream};
 use crate::appends::{Appends, fill};
 use crate::contender::{Contender, Kind, Promise};
 use crate::payload::Payload;
@@ -33,16 +33,16 @@ pub(crate) fn rows() -> Vec<Spec> {
             // A percentile of few values is their greatest: the more changes, the better.
             appends.seconds *= 8.0;
             appends.most_bytes *= 4;
-            let place = Arc::clone(&bench.place);
-            Ok(vec![Entry::new(NAME, Kind::Ours, move |_| measure(&place, appends))])
+            let (place, segment_bytes) = (Arc::clone(&bench.place), bench.scaled(64 << 20));
+            Ok(vec![Entry::new(NAME, Kind::Ours, move |_| measure(&place, appends, segment_bytes))])
         }),
     }]
 }
 
-fn measure(place: &Place, appends: Appends) -> Result<Sample> {
+fn measure(place: &Place, appends: Appends, segment_bytes: u64) -> Result<Sample> {
     let payload = Payload::new(RECORD);
     let scratch = place.scratch(appends.most_bytes + (256 << 20))?;
-    let open = super::open(scratch.path(), Promise::Durable)?;
+    let open = Open { log: options(Promise::Durable).segment_bytes(segment_bytes).open(scratch.path())? };
     fill(&open, &payload, Stratalog.warm_up_bytes())?;
     std::thread::sleep(Duration::from_millis(300));
     let mut taken: Vec<(u64, u64)> = Vec::new();

@@ -84,15 +84,18 @@ impl std::fmt::Debug for Manager {
 impl LogManager for Manager {
     fn recover(&mut self, entry: &mut Entry<'_>) -> io::Result<()> {
         let mut lent = self.lent.lock();
-        let Some(Lent(take)) = &mut *lent else { return Ok(()) };
+        // Read in any case: a chunk that is left for okaywal to skip makes it lose its place, and take
+        // that for the end of the log.
         while let ReadChunkResult::Chunk(mut chunk) = entry.read_chunk()? {
             self.chunk.resize(chunk.bytes_remaining() as usize, 0);
             chunk.read_exact(&mut self.chunk)?;
             if !chunk.check_crc()? {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a chunk is damaged"));
             }
-            // SAFETY: it is lent, so the call to `replay` that owns it waits for the open that we are in.
-            unsafe { (**take)(&self.chunk) };
+            if let Some(Lent(take)) = &mut *lent {
+                // SAFETY: it is lent, so the call to `replay` that owns it waits for the open that we are in.
+                unsafe { (**take)(&self.chunk) };
+            }
         }
         Ok(())
     }

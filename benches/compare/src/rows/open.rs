@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use crate::appends::read_back;
 use crate::bench::Bench;
 use crate::children;
-use crate::contender::{Contender, Work};
+use crate::contender::{Contender, Promise, Setup, Work};
 use crate::filled::{Filled, setup};
 use crate::payload::{Payload, Tally};
 use crate::place::{Place, Scratch, chill};
@@ -37,7 +37,7 @@ pub(crate) fn rows() -> Vec<Spec> {
         },
         Spec {
             name: "open-killed".to_owned(),
-            title: "open after the process was killed, 256 MiB of 2 KiB records, from the page cache"
+            title: "open after the process was killed, 256 MiB of durable 2 KiB records, from the page cache"
                 .to_owned(),
             figures: vec![WARM],
             goals: vec![best("warm")],
@@ -96,9 +96,10 @@ fn killed(bench: &Bench) -> Result<Vec<Entry>> {
 
 fn recover(place: &Place, contender: &dyn Contender, payload: &Payload, bytes: u64) -> Result<Sample> {
     let scratch = place.scratch(bytes * 4)?;
-    let records = children::crashed(contender, scratch.path(), bytes, RECORD)?;
+    let records = children::crashed(contender, scratch.path(), bytes, RECORD, Promise::Durable)?;
+    let setup = Setup { promise: Promise::Durable, ..setup(contender, RECORD, bytes) };
     let begun = Instant::now();
-    let store = contender.open(scratch.path(), &setup(contender, RECORD, bytes))?;
+    let store = contender.open(scratch.path(), &setup)?;
     let took = begun.elapsed().as_secs_f64() * 1e3;
     let mut wrote = Tally::default();
     (0..records as usize).for_each(|n| wrote.wrote(payload, n));
