@@ -1,0 +1,38 @@
+//! Hand-written loops that do the least a log could do for the same promise.
+//!
+//! They have no format to speak of, no recovery and no index: what they reach is the limit that disk,
+//! kernel and memory set.
+
+mod calls;
+mod durable;
+mod mapped;
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use crate::contender::Contender;
+
+/// All of them.
+pub(crate) fn all() -> Vec<Arc<dyn Contender>> {
+    vec![
+        Arc::new(durable::Durable),
+        Arc::new(mapped::Mapped),
+        Arc::new(calls::Calls { large: false }),
+        Arc::new(calls::Calls { large: true }),
+    ]
+}
+
+/// A file of zeros that are on the disk, written in pieces of `piece` bytes.
+fn zeroed(path: &Path, bytes: u64, piece: usize) -> Result<File> {
+    let file = File::options().create(true).truncate(true).read(true).write(true).open(path)?;
+    let zeros = vec![0; piece];
+    for at in (0..bytes).step_by(piece) {
+        file.write_all_at(&zeros[..(bytes - at).min(piece as u64) as usize], at)?;
+    }
+    file.sync_all()?;
+    Ok(file)
+}

@@ -1,0 +1,55 @@
+//! Durable appends: single records by 1, 4, 16 and 64 producers, and batches of 100.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::SIZES;
+use crate::appends::Appends;
+use crate::contender::{Promise, Work};
+use crate::payload::Payload;
+use crate::row::{Entry, Figure, RATE, Spec, at_least_of_best_peer, at_least_of_floor};
+
+pub(crate) fn rows() -> Vec<Spec> {
+    let mut rows = Vec::new();
+    for producers in [1, 4, 16, 64] {
+        for size in SIZES {
+            let title = match producers {
+                1 => format!("durable append, 1 producer, {size} B"),
+                _ => format!("durable append, {producers} blocking producers, {size} B"),
+            };
+            let bars = if producers == 1 { (0.95, 1.0) } else { (1.1, 1.1) };
+            rows.push(row(format!("durable-{producers}-{size}"), title, producers, 1, size, bars));
+        }
+    }
+    for size in SIZES {
+        let title = format!("durable append in batches of 100, 1 producer, {size} B");
+        rows.push(row(format!("batches-{size}"), title, 1, 100, size, (0.95, 1.1)));
+    }
+    rows
+}
+
+fn row(name: String, title: String, producers: usize, batch: usize, size: usize, bars: (f64, f64)) -> Spec {
+    Spec {
+        name,
+        title,
+        figures: vec![
+            RATE,
+            Figure::lower("p50", "us"),
+            Figure::lower("p99", "us"),
+            Figure::lower("p99.9", "us"),
+        ],
+        goals: vec![at_least_of_floor("floor", bars.0), at_least_of_best_peer(bars.1)],
+        build: Box::new(move |bench| {
+            let payload = Rc::new(Payload::new(size));
+            let appends = Appends::new(bench, Promise::Durable, size).producers(producers).batch(batch);
+            let entry = |contender: Arc<dyn crate::contender::Contender>| {
+                let (place, payload) = (Arc::clone(&bench.place), Rc::clone(&payload));
+                let name = contender.name();
+                Entry::new(name, contender.kind(), move |round| {
+                    appends.run(&place, contender.as_ref(), &payload, round)
+                })
+            };
+            Ok(bench.those_that(Work::Append(Promise::Durable))?.into_iter().map(entry).collect())
+        }),
+    }
+}
