@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{MmapOptions, MmapRaw, UncheckedAdvice};
 
+use super::forked::Birthplace;
 use super::{Access, DirectoryEntry, Mapping, Storage, StorageFile, StorageLock};
 use crate::error::{Error, Result};
 
@@ -112,7 +113,7 @@ impl Storage for DiskStorage {
         }
         let pid = std::process::id();
         file.set_len(0).and_then(|()| writeln!(file, "{pid}")).map_err(|e| io("write", e))?;
-        Ok(Box::new(DiskLock { file, pid }))
+        Ok(Box::new(DiskLock { file, opened: Birthplace::here() }))
     }
 
     fn list(&self) -> io::Result<Vec<DirectoryEntry>> {
@@ -185,7 +186,7 @@ impl Storage for DiskStorage {
 #[derive(Debug)]
 struct DiskLock {
     file: File,
-    pid: u32,
+    opened: Birthplace,
 }
 
 impl Drop for DiskLock {
@@ -200,11 +201,11 @@ impl Drop for DiskLock {
 
 impl StorageLock for DiskLock {
     fn held_here(&self) -> bool {
-        std::process::id() == self.pid
+        self.opened.is_here()
     }
 
     fn holder(&self) -> u32 {
-        self.pid
+        self.opened.pid()
     }
 }
 
@@ -268,6 +269,10 @@ impl StorageFile for DiskFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        if let Some(map) = self.stores.get() {
+            // SAFETY: pages of a shared map of a file: what was stored stays in the file's cache.
+            unsafe { map.unchecked_advise(UncheckedAdvice::DontNeed)? };
+        }
         self.file.sync_data()
     }
 

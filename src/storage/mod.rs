@@ -5,6 +5,7 @@
 //! storage that answers the same repeats exactly.
 
 mod disk;
+mod forked;
 mod mapping;
 mod memory;
 #[cfg(feature = "test-util")]
