@@ -7,11 +7,28 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::tail::Tail;
 use super::{Inner, Log, spare};
 use crate::error::{Error, Result};
 use crate::options::{Durability, Upkeep};
+use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
 use crate::sync::thread::{Builder, JoinHandle};
+
+/// With more than this that wait for the log at a time, the committer leads: the first to come back with
+/// its next batch would sync for itself alone, and all others would wait for that.
+pub(super) const CROWD: usize = 3;
+
+/// Of a larger crowd half is enough: the others stage while those are synced.
+const LARGE: usize = 32;
+
+/// How many of a crowd are worth waiting for.
+fn enough(crowd: usize) -> usize {
+    if crowd < LARGE { crowd } else { crowd.div_ceil(2) }
+}
+
+/// The part of a sync's time that those who were just served are waited for.
+const PATIENCE: u32 = 4;
 
 /// After a failure in the background, the same is tried again after this.
 const RETRY: Duration = Duration::from_secs(1);
@@ -61,13 +78,11 @@ impl Log {
 
 impl Inner {
     fn committer(&self) {
+        crate::sync::end_waits_on_time();
         let mut tail = self.tail.lock();
         loop {
-            if tail.crowded {
-                // Those who were just served are about to append again: one sync can serve them all.
-                drop(tail);
-                crate::sync::thread::yield_now();
-                tail = self.tail.lock();
+            if (tail.awaited.is_some() || tail.crowd > CROWD) && tail.group.blocked < enough(tail.crowd) {
+                tail = self.gather(tail);
             }
             tail.called = false;
             if !tail.leading && !tail.group.is_empty() {
@@ -86,6 +101,25 @@ impl Inner {
                 self.work.wait(&mut tail);
             }
         }
+    }
+
+    /// Those who were just served are about to append again: one sync can serve them all. So they are given
+    /// a part of the time that a sync takes. While nobody comes in that time, it is given less and less often.
+    fn gather<'a>(&'a self, tail: MutexGuard<'a, Tail>) -> MutexGuard<'a, Tail> {
+        drop(tail);
+        crate::sync::thread::yield_now();
+        let mut tail = self.tail.lock();
+        let here = tail.group.blocked;
+        let patience = tail.sync_time / PATIENCE;
+        if here > 0 && !tail.leading && tail.awaited.is_some() && patience > Duration::ZERO {
+            self.work.wait_for(&mut tail, patience);
+            // Otherwise they all came, and the last one leads.
+            if tail.awaited.take().is_some() {
+                let came = tail.group.blocked > here;
+                tail.hurry.learn(came);
+            }
+        }
+        tail
     }
 
     /// Writes down that everything so far is durable, so that damage to the last records can be

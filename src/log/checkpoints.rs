@@ -64,10 +64,10 @@ impl Inner {
     /// The system's; the older checkpoints stay as they are.
     pub(super) fn checkpoint(&self, clean: bool) -> Result<()> {
         let _one_at_a_time = self.checkpointing.lock();
-        self.check_process()?;
         let covered;
         let (mut head, setbacks, frozen, table, producers, barrier) = {
             let mut tail = self.tail.lock();
+            tail.check_process()?;
             if let Some(stopped) = tail.stopped.as_ref().filter(|_| !clean) {
                 // Nobody may be left to commit the barrier.
                 return Err(stopped.clone());

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::pending::in_a_waker;
+use super::decision::in_a_waker;
 use super::{Inner, Shared};
 use crate::error::{Error, Result};
 use crate::segment::Segment;
@@ -21,7 +21,7 @@ impl Shared {
         } else {
             self.threads.lock()
         };
-        if let Err(forked @ Error::Forked { .. }) = self.inner.check_process() {
+        if let Err(forked @ Error::Forked { .. }) = self.inner.tail.lock().check_process() {
             // The files are the parent's, and the threads never came along.
             std::mem::take(&mut *threads).into_iter().for_each(std::mem::forget);
             return Err(forked);
@@ -43,7 +43,8 @@ impl Shared {
         {
             // A checkpoint that was begun before is written to the end while the lock is held.
             let _none_is_written = self.inner.checkpointing.lock();
-            *self.inner.lock.lock() = None;
+            let lock = self.inner.tail.lock().lock.take();
+            drop(lock);
         }
         self.inner.tail_moved.notify();
         self.inner.listeners.closed();
@@ -127,11 +128,11 @@ impl Inner {
         tail.stopped = Some(error.poisoned());
         // A leader tells its own group when it comes back and sees why the log stopped.
         let next_seq = self.committed.load(Ordering::Acquire) + 1;
-        let told = if tail.leading { Vec::new() } else { tail.set_back(next_seq, None) };
+        let told = (!tail.leading).then(|| tail.set_back(next_seq, None));
         drop(tail);
         self.room.notify_all();
-        for (_, slot) in told {
-            slot.complete(Err(error.clone()));
+        if let Some(told) = told {
+            told.leave(0, Some(error.clone()));
         }
         error
     }
@@ -162,7 +163,7 @@ impl Inner {
             self.witness();
             self.checkpoint(true)?;
         }
-        let active = self.writer.lock().active.take();
+        let active = self.tail.lock().active.take();
         if let Some(active) = active {
             // What was preallocated and is not needed goes back; readers look at less than this.
             active

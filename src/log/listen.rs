@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use super::Log;
-use super::tail::Group;
 use crate::ids::StreamId;
 use crate::sync::RwLock;
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -42,14 +41,15 @@ impl fmt::Debug for Listeners {
 }
 
 impl Listeners {
-    pub(super) fn committed(&self, group: &Group) {
+    /// The streams of the batches that were committed together, in their order.
+    pub(super) fn committed(&self, streams: impl Iterator<Item = StreamId> + Clone) {
         if !self.any.load(Ordering::Acquire) {
             return;
         }
         let list = Arc::clone(&self.list.read());
         for listener in list.iter().filter_map(Weak::upgrade) {
             let mut last = None;
-            for stream in group.streams() {
+            for stream in streams.clone() {
                 if last.replace(stream) != Some(stream) {
                     listener.committed(stream);
                 }

@@ -1,10 +1,12 @@
 //! Many segments, commits, streams, checkpoints: the log itself. It knows nothing of what the
 //! records mean.
 
+mod alone;
 mod background;
 mod checkpoints;
 mod commit;
 mod cursors;
+mod decision;
 mod directory;
 mod follow;
 #[cfg(test)]
@@ -26,6 +28,7 @@ mod streams;
 mod tail;
 mod terms;
 mod watch;
+mod write;
 
 use std::fmt;
 use std::ops::RangeBounds;
@@ -49,11 +52,10 @@ use crate::format::checkpoint::StreamTable;
 use crate::ids::{LogOffset, SeqId, StreamId};
 use crate::options::Options;
 use crate::segment::{Home, Segment};
-use crate::storage::StorageLock;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::thread::JoinHandle;
 use crate::sync::{Condvar, Mutex, RwLock};
-use commit::{WhenFull, Writer};
+use commit::WhenFull;
 use registry::Registry;
 use tail::Tail;
 use watch::{Signal, Watch};
@@ -97,7 +99,6 @@ pub(crate) struct Inner {
     room: Condvar,
     /// There is work for the committer.
     work: Condvar,
-    writer: Mutex<Writer>,
     /// Replaced as a whole, so that readers take a snapshot and no lock while they read.
     segments: RwLock<Arc<Vec<Arc<Segment>>>>,
     committed: AtomicU64,
@@ -123,8 +124,6 @@ pub(crate) struct Inner {
     counters: Counters,
     /// What went wrong in the background and did not stop the log.
     background_error: Mutex<Option<Error>>,
-    /// `None` once the log is closed, and in a log opened for reading only.
-    lock: Mutex<Option<Box<dyn StorageLock>>>,
     follow: Option<Mutex<replay::Start>>,
     listeners: listen::Listeners,
 }

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::checkpoints::{self, Checkpoints};
-use super::commit::Writer;
 use super::directory::Survey;
 use super::follow::LOOKS;
 use super::producers::Producers;
@@ -12,7 +12,7 @@ use super::recovery::{self, RecoveryReport};
 use super::registry::Registry;
 use super::replay::{Replay, Scan, Start, Verdict};
 use super::streams::Streams;
-use super::tail::{Group, Tail};
+use super::tail::{Group, Hurry, Tail};
 use super::watch::{Signal, Watch};
 use super::{CheckpointSlot, Counters, Hints, Inner, Log, Shared, background, spare};
 use crate::error::{Error, Result};
@@ -265,11 +265,17 @@ fn tail(replay: &Replay, streams: Streams, producers: Producers, planned_capacit
         producers,
         spot: None,
         planned_capacity,
+        active: None,
+        lock: None,
         group: Group::default(),
-        idle: Group::default(),
+        idle: None,
+        head: Vec::new(),
         queued_bytes: 0,
         leading: false,
-        crowded: false,
+        crowd: 0,
+        awaited: None,
+        hurry: Hurry::default(),
+        sync_time: Duration::ZERO,
         called: false,
         unwitnessed: false,
         setbacks: 0,
@@ -295,10 +301,9 @@ fn build(
         options,
         home,
         report,
-        tail: Mutex::new(tail),
+        tail: Mutex::new(Tail { lock, ..tail }),
         room: Condvar::new(),
         work: Condvar::new(),
-        writer: Mutex::new(Writer::default()),
         segments: RwLock::new(Arc::new(segments)),
         committed: AtomicU64::new(replay.next_seq - 1),
         // After recovery nothing is in doubt any more.
@@ -319,7 +324,6 @@ fn build(
         unindexed: Mutex::new(Vec::new()),
         counters: Counters::default(),
         background_error: Mutex::new(None),
-        lock: Mutex::new(lock),
         follow: None,
         listeners: super::listen::Listeners::default(),
     }

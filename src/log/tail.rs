@@ -1,11 +1,14 @@
 //! Batches that have their numbers and wait to be written: what the log's one lock protects.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::pending::{Appended, Slot};
+use super::decision::{Decision, Ticket};
+use super::pending::Appended;
 use super::producers::Producers;
 use super::streams::Streams;
 use super::terms::Terms;
+use super::write::Active;
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
@@ -13,6 +16,7 @@ use crate::format::checkpoint::StreamState;
 use crate::format::control::{Control, NOTE_BYTES, Point, Produced};
 use crate::format::frame::{self, FrameHeader, Kind, RecordEntry};
 use crate::ids::{LogOffset, SeqId, StreamId};
+use crate::storage::StorageLock;
 
 /// Frames that will be written together, and who waits for them.
 #[derive(Debug, Default)]
@@ -21,8 +25,11 @@ pub(super) struct Group {
     pub(super) bytes: Vec<u8>,
     /// Where in `bytes` a new segment begins.
     pub(super) rolls: Vec<Roll>,
-    /// Who waits, and for which SeqId.
-    pub(super) slots: Vec<(u64, Arc<Slot>)>,
+    /// Where those who wait will hear of it, and how many they are.
+    pub(super) decision: Arc<Decision>,
+    pub(super) waiting: usize,
+    /// Of them, threads that do nothing else meanwhile.
+    pub(super) blocked: usize,
     /// What each batch changed, to be taken back if it is not committed.
     undo: Vec<Undo>,
     /// Control records and their SeqIds: applied when they are committed.
@@ -34,11 +41,11 @@ pub(super) struct Group {
 
 impl Group {
     pub(super) fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && self.slots.is_empty()
+        self.bytes.is_empty() && self.waiting == 0
     }
 
     /// The streams that got records, in the order of the batches; several times, if several did.
-    pub(super) fn streams(&self) -> impl Iterator<Item = StreamId> + '_ {
+    pub(super) fn streams(&self) -> impl Iterator<Item = StreamId> + Clone + '_ {
         self.undo.iter().map(|undo| StreamId::from_bytes(undo.stream))
     }
 
@@ -48,7 +55,8 @@ impl Group {
         self.bytes.clear();
         self.bytes.shrink_to(KEEP);
         self.rolls.clear();
-        self.slots.clear();
+        self.waiting = 0;
+        self.blocked = 0;
         self.undo.clear();
         self.controls.clear();
         self.records = 0;
@@ -75,6 +83,27 @@ pub(super) struct Roll {
     pub(super) unix_micros: i64,
 }
 
+/// How often patience is tried: not at all for longer and longer while it does not pay.
+#[derive(Debug, Default)]
+pub(super) struct Hurry {
+    pause: u32,
+    left: u32,
+}
+
+impl Hurry {
+    const LONGEST: u32 = 63;
+
+    pub(super) fn due(&mut self) -> bool {
+        self.left = self.left.saturating_sub(1);
+        self.left == 0
+    }
+
+    pub(super) fn learn(&mut self, paid: bool) {
+        self.pause = if paid { 0 } else { (self.pause * 2 + 1).min(Self::LONGEST) };
+        self.left = self.pause + 1;
+    }
+}
+
 /// Where the next frame goes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Spot {
@@ -96,15 +125,26 @@ pub(super) struct Tail {
     pub(super) spot: Option<Spot>,
     /// Capacity of the next segment.
     pub(super) planned_capacity: u64,
+    /// `None` while somebody leads: he has it.
+    pub(super) active: Option<Active>,
+    /// `None` once the log is closed, and in a log opened for reading only.
+    pub(super) lock: Option<Box<dyn StorageLock>>,
     pub(super) group: Group,
     /// A group's memory, to be used again.
-    pub(super) idle: Group,
+    pub(super) idle: Option<Group>,
+    /// Memory for the head of a batch that goes by itself.
+    pub(super) head: Vec<u8>,
     /// Bytes in `group` and in the one being written.
     pub(super) queued_bytes: u64,
     /// Somebody is writing a group.
     pub(super) leading: bool,
-    /// Several waited for the last group; the committer leads.
-    pub(super) crowded: bool,
+    /// Threads that waited for the last group or for the next one when it was told.
+    pub(super) crowd: usize,
+    /// Once so many threads are in the group, the last of them leads: nobody else is waited for.
+    pub(super) awaited: Option<usize>,
+    pub(super) hurry: Hurry,
+    /// What a sync takes, about.
+    pub(super) sync_time: Duration,
     /// The committer was told that there is work.
     pub(super) called: bool,
     /// Frames were written since the last witness.
@@ -124,6 +164,15 @@ pub(super) struct Stamp {
 }
 
 impl Tail {
+    /// A forked child shares the files and has none of the threads.
+    pub(super) fn check_process(&self) -> Result<()> {
+        match &self.lock {
+            Some(lock) if !lock.held_here() => Err(Error::Forked { opened_by: lock.holder() }),
+            Some(_) => Ok(()),
+            None => Err(Error::Closed),
+        }
+    }
+
     /// Gives a batch its numbers and puts it into the group. Limits and terms were checked.
     pub(super) fn stage(
         &mut self,
@@ -132,24 +181,15 @@ impl Tail {
         terms: &Terms,
         stamp: Stamp,
         random: impl FnOnce() -> u32,
-    ) -> Result<(Appended, Arc<Slot>)> {
+    ) -> Result<(Appended, Ticket)> {
         let count = batch.len() as u64;
         let before = self.streams.find(stream.as_bytes());
-        let first_log_offset = before.map_or(1, |state| state.next_log_offset);
-        self.check_numbers(count, first_log_offset)?;
-        let first_seq = self.next_seq;
-        let header = FrameHeader {
-            kind: Kind::Batch,
-            committed_when_written: stamp.committed_when_written,
-            note: terms.note.is_some(),
-            count: batch.len() as u32,
-            body_bytes: (batch.body().len() + terms.note.map_or(0, |_| NOTE_BYTES)) as u32,
-            first_seq,
-            durable_upto: stamp.durable_upto.min(first_seq - 1),
-            stream: *stream.as_bytes(),
-            first_log_offset,
-            unix_micros: self.time(stamp.now_micros),
-        };
+        let mut header = self.batch_header(stream, batch, before, stamp)?;
+        if terms.note.is_some() {
+            header.note = true;
+            header.body_bytes += NOTE_BYTES as u32;
+        }
+        let FrameHeader { first_seq, first_log_offset, .. } = header;
         let seed = self.place(header.frame_bytes(), random);
         let note = terms.note.map(|note| note.encode());
         let entry = note.map(|note| RecordEntry::of(&note));
@@ -174,13 +214,37 @@ impl Tail {
         Ok((appended, self.number(count)))
     }
 
+    /// The header of a batch that is given the next numbers.
+    pub(super) fn batch_header(
+        &mut self,
+        stream: StreamId,
+        batch: &Batch,
+        before: Option<StreamState>,
+        stamp: Stamp,
+    ) -> Result<FrameHeader> {
+        let first_log_offset = before.map_or(1, |state| state.next_log_offset);
+        self.check_numbers(batch.len() as u64, first_log_offset)?;
+        Ok(FrameHeader {
+            kind: Kind::Batch,
+            committed_when_written: stamp.committed_when_written,
+            note: false,
+            count: batch.len() as u32,
+            body_bytes: batch.body().len() as u32,
+            first_seq: self.next_seq,
+            durable_upto: stamp.durable_upto.min(self.next_seq - 1),
+            stream: *stream.as_bytes(),
+            first_log_offset,
+            unix_micros: self.time(stamp.now_micros),
+        })
+    }
+
     /// Puts a control record into the group. A deletion is of everything before it.
     pub(super) fn stage_control(
         &mut self,
         mut control: Control,
         stamp: Stamp,
         random: impl FnOnce() -> u32,
-    ) -> Result<(u64, Arc<Slot>)> {
+    ) -> Result<(u64, Ticket)> {
         self.check_numbers(1, 1)?;
         let first_seq = self.next_seq;
         if let Control::Delete { stream, upto } = &mut control {
@@ -229,7 +293,7 @@ impl Tail {
     }
 
     /// Gives out `count` SeqIds to what was just put into the group.
-    fn number(&mut self, count: u64) -> Arc<Slot> {
+    fn number(&mut self, count: u64) -> Ticket {
         self.next_seq += count;
         self.stage_barrier()
     }
@@ -249,20 +313,20 @@ impl Tail {
     }
 
     /// Somebody to be told when everything staged so far is committed.
-    pub(super) fn stage_barrier(&mut self) -> Arc<Slot> {
-        let slot = Arc::new(Slot::new());
-        self.group.slots.push((self.next_seq - 1, Arc::clone(&slot)));
-        self.group.next_seq = self.next_seq;
-        slot
+    pub(super) fn stage_barrier(&mut self) -> Ticket {
+        self.ticket(self.next_seq - 1)
     }
 
     /// As [`stage_barrier`](Self::stage_barrier), for who waits for `seq` only: whatever becomes of
     /// what was staged behind it.
-    pub(super) fn stage_retry(&mut self, seq: SeqId) -> Arc<Slot> {
-        let slot = Arc::new(Slot::new());
-        self.group.slots.push((seq.0, Arc::clone(&slot)));
+    pub(super) fn stage_retry(&mut self, seq: SeqId) -> Ticket {
+        self.ticket(seq.0)
+    }
+
+    fn ticket(&mut self, seq: u64) -> Ticket {
         self.group.next_seq = self.next_seq;
-        slot
+        self.group.waiting += 1;
+        Ticket::new(&self.group.decision, seq)
     }
 
     /// The spot for a frame of `len` bytes, taken.
@@ -287,13 +351,15 @@ impl Tail {
 
     /// Takes the group to be written.
     pub(super) fn take_group(&mut self) -> Group {
-        std::mem::replace(&mut self.group, std::mem::take(&mut self.idle))
+        let mut next = self.idle.take().unwrap_or_default();
+        next.decision = Decision::renewed(next.decision);
+        std::mem::replace(&mut self.group, next)
     }
 
     /// Forgets everything that is not committed, in `failed`, which was being written, and in what
     /// was staged behind it: from `next_seq` on numbers will be given out again, in a new segment.
-    /// Returns who has to be told.
-    pub(super) fn set_back(&mut self, next_seq: u64, failed: Option<&Group>) -> Vec<(u64, Arc<Slot>)> {
+    /// Those who wait for the latter have to be told.
+    pub(super) fn set_back(&mut self, next_seq: u64, failed: Option<&Group>) -> Arc<Decision> {
         let staged = std::mem::take(&mut self.group);
         let undo = failed.into_iter().chain([&staged]).flat_map(|group| &group.undo);
         let undo: Vec<Undo> = undo.filter(|undo| undo.first_seq >= next_seq).copied().collect();
@@ -307,6 +373,6 @@ impl Tail {
         self.next_seq = next_seq;
         self.spot = None;
         self.setbacks += 1;
-        staged.slots
+        staged.decision
     }
 }

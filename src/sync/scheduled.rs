@@ -182,3 +182,29 @@ impl Condvar {
         act(&mut self.waiters.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
+
+/// A lock whose waiters are woken all at once.
+#[derive(Debug, Default)]
+pub(crate) struct Gate<T> {
+    state: Mutex<T>,
+    opened: Condvar,
+}
+
+impl<T> Gate<T> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.state.lock()
+    }
+
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        self.state.get_mut()
+    }
+
+    pub(crate) fn wait<'a>(&self, mut guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        self.opened.wait(&mut guard);
+        guard
+    }
+
+    pub(crate) fn notify_all(&self) {
+        self.opened.notify_all();
+    }
+}
