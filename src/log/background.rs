@@ -78,7 +78,7 @@ impl Log {
 
 impl Inner {
     fn committer(&self) {
-        crate::sync::end_waits_on_time();
+        crate::storage::end_waits_on_time();
         let mut tail = self.tail.lock();
         loop {
             if (tail.awaited.is_some() || tail.crowd > CROWD) && tail.group.blocked < enough(tail.crowd) {

@@ -10,6 +10,7 @@ mod mapping;
 mod memory;
 #[cfg(feature = "test-util")]
 mod simulated;
+mod timers;
 
 use std::fmt;
 use std::io;
@@ -20,6 +21,7 @@ pub use mapping::Mapping;
 pub use memory::MemoryStorage;
 #[cfg(feature = "test-util")]
 pub use simulated::{SimulatedStorage, Survives};
+pub(crate) use timers::end_waits_on_time;
 
 use crate::error::Result;
 

@@ -21,10 +21,3 @@ pub(crate) use std::{sync::atomic, thread, thread_local, time::Instant};
 pub(crate) use scheduled::{Condvar, Gate, Instant, Mutex, MutexGuard, RwLock, thread};
 #[cfg(shuttle)]
 pub(crate) use shuttle::{sync::atomic, thread_local};
-
-/// Short waits of this thread end when they are over, not when it suits the system: Linux takes 50 us more
-/// to wake several at once.
-pub(crate) fn end_waits_on_time() {
-    #[cfg(all(target_os = "linux", not(shuttle)))]
-    let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
-}
