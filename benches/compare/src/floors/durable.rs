@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -47,7 +47,8 @@ impl Contender for Durable {
             super::zeroed(&path, bytes, PIECE)?
         };
         let capacity = file.metadata()?.len();
-        let writer = Writer { file, capacity, at: 0, written: 0, record_bytes: setup.record_bytes };
+        let wrapped = directory.join("wrapped");
+        let writer = Writer { file, capacity, at: 0, written: 0, wrapped, record_bytes: setup.record_bytes };
         Ok(Box::new(Open { alone: setup.producers == 1, writer: Combiner::new(writer) }))
     }
 }
@@ -63,6 +64,8 @@ struct Writer {
     at: u64,
     /// Since it was opened.
     written: u64,
+    /// A file that is there once it was begun from the start again.
+    wrapped: PathBuf,
     record_bytes: usize,
 }
 
@@ -76,6 +79,7 @@ impl Writer {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         if self.at + bytes.len() as u64 > self.capacity {
             self.at = 0;
+            File::create(&self.wrapped)?;
         }
         self.file.write_all_at(bytes, self.at)?;
         self.file.sync_data()?;
@@ -93,7 +97,7 @@ impl Store for Open {
     /// What it knows it wrote last, or, opened again, everything before the first record of zeros.
     fn replay(&self, take: &mut dyn FnMut(&[u8])) -> Result<Replayed> {
         self.writer.with_sink(|writer| {
-            let wrapped = writer.written > writer.at;
+            let wrapped = writer.wrapped.exists();
             let end = if writer.written > 0 { writer.at } else { writer.capacity };
             let mut record = vec![0; writer.record_bytes];
             let mut at = 0;
