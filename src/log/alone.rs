@@ -4,7 +4,7 @@
 use super::Inner;
 use super::pending::Appended;
 use super::tail::{Stamp, Tail};
-use super::write::{Active, Failure, STORE_BYTES};
+use super::write::{Active, Failure};
 use crate::batch::Batch;
 use crate::error::Result;
 use crate::format::frame;
@@ -23,7 +23,7 @@ impl Inner {
         let len = batch.frame_bytes();
         let alone = self.options.durability != Durability::Sync && !tail.leading && tail.group.is_empty();
         let spot = tail.spot.filter(|spot| spot.position + len as u64 <= spot.capacity)?;
-        if !alone || len > STORE_BYTES || tail.check_process().is_err() {
+        if !alone || tail.check_process().is_err() {
             return None;
         }
         tail.active.as_ref().filter(|active| active.position == spot.position)?;
@@ -65,10 +65,8 @@ impl Inner {
 impl Active {
     /// The head last: who follows from beside us takes a frame for whole once it stands there.
     fn store(&mut self, head: &[u8], body: &[u8]) -> Result<(), Failure> {
-        let stored = self
-            .file
-            .store_at(body, self.position + head.len() as u64)
-            .and_then(|()| self.file.store_at(head, self.position));
+        let stored =
+            self.put(body, self.position + head.len() as u64).and_then(|()| self.put(head, self.position));
         stored.map_err(|e| self.write_failed(e, head.len(), false))?;
         self.position += (head.len() + body.len()) as u64;
         Ok(())

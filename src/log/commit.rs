@@ -284,8 +284,8 @@ impl Inner {
 
         let mut tail = self.tail.lock();
         tail.leading = false;
-        if let Some(active) = &active {
-            tail.sync_time = (tail.sync_time * 7 + active.synced_in) / 8;
+        if let Some(synced_in) = outcome.as_ref().and_then(|outcome| outcome.synced_in) {
+            tail.sync_time = (tail.sync_time * 7 + synced_in) / 8;
         }
         tail.active = active;
         tail.crowd = group.map_or(0, |group| group.blocked) + tail.group.blocked;

@@ -4,6 +4,7 @@
 //! readers; who waits is told after that. A new segment is begun only when the one before it is durable
 //! (`Sync`), and gets its name, durably, before it holds a frame.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::sync::Instant;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Up to here a copy into the map is the cheaper write, where nobody syncs each one.
-pub(super) const STORE_BYTES: usize = 8 << 10;
+const STORE_BYTES: usize = 8 << 10;
 
 /// The file that is written to, by the leader, or by whoever has the tail while nobody leads.
 #[derive(Debug)]
@@ -27,8 +28,6 @@ pub(super) struct Active {
     pub(super) segment: Arc<Segment>,
     pub(super) file: Arc<dyn StorageFile>,
     pub(super) position: u64,
-    /// How long the last sync took.
-    pub(super) synced_in: Duration,
 }
 
 /// How far a group came.
@@ -37,6 +36,8 @@ pub(super) struct Outcome {
     pub(super) next_seq: u64,
     /// Bytes of the group up to there.
     pub(super) written: usize,
+    /// How long the last sync took, if there was one.
+    pub(super) synced_in: Option<Duration>,
     pub(super) failure: Option<Failure>,
 }
 
@@ -47,9 +48,18 @@ pub(super) struct Failure {
 }
 
 impl Active {
+    /// Writes where nobody waits for a sync, the cheaper way.
+    pub(super) fn put(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        if bytes.len() <= STORE_BYTES {
+            self.file.store_at(bytes, position)
+        } else {
+            self.file.write_at(bytes, position)
+        }
+    }
+
     /// No frame is written over what a failed write left behind: the next one begins a new segment, and
     /// where that begins, this one ends.
-    pub(super) fn write_failed(&self, e: std::io::Error, len: usize, sync: bool) -> Failure {
+    pub(super) fn write_failed(&self, e: io::Error, len: usize, sync: bool) -> Failure {
         // Until then a whole frame passes for a committed one, to who follows, where nobody waits for a
         // sync. So the first loses its header, and what stands behind it cannot be reached.
         let wipe = len.min(FRAME_HEADER_BYTES);
@@ -66,8 +76,8 @@ impl Inner {
         group: &Group,
         process: Result<()>,
     ) -> Outcome {
-        let mut outcome =
-            Outcome { next_seq: self.committed.load(Ordering::Acquire) + 1, written: 0, failure: None };
+        let next_seq = self.committed.load(Ordering::Acquire) + 1;
+        let mut outcome = Outcome { next_seq, written: 0, synced_in: None, failure: None };
         if group.bytes.is_empty() {
             outcome.next_seq = group.next_seq.max(outcome.next_seq);
             return outcome;
@@ -87,9 +97,12 @@ impl Inner {
             let end = rolls.peek().map_or(group.bytes.len(), |roll| roll.at);
             let next_seq = rolls.peek().map_or(group.next_seq, |roll| roll.base);
             let part = group.bytes.get(outcome.written..end).unwrap_or_default();
-            if let Err(failure) = self.write_part(active, part, next_seq) {
-                outcome.failure = Some(failure);
-                break;
+            match self.write_part(active, part, next_seq) {
+                Ok(synced_in) => outcome.synced_in = synced_in,
+                Err(failure) => {
+                    outcome.failure = Some(failure);
+                    break;
+                }
             }
             (outcome.written, outcome.next_seq) = (end, next_seq);
         }
@@ -112,29 +125,35 @@ impl Inner {
         }
     }
 
-    fn write_part(&self, active: &mut Option<Active>, part: &[u8], next_seq: u64) -> Result<(), Failure> {
+    fn write_part(
+        &self,
+        active: &mut Option<Active>,
+        part: &[u8],
+        next_seq: u64,
+    ) -> Result<Option<Duration>, Failure> {
         let Some(active) = active else {
             let error = Error::Invalid("no segment to write to".into());
             return Err(Failure { error, poison: true });
         };
         let name = active.segment.name();
         let sync = self.options.durability == Durability::Sync;
-        let written = if !sync && part.len() <= STORE_BYTES {
-            active.file.store_at(part, active.position)
-        } else {
+        let written = if sync {
             active.file.write_at(part, active.position)
+        } else {
+            active.put(part, active.position)
         };
         written.map_err(|e| active.write_failed(e, part.len(), sync))?;
         active.position += part.len() as u64;
+        let mut synced_in = None;
         if sync {
             self.counters.syncs.fetch_add(1, Ordering::Relaxed);
             let begun = Instant::now();
             active.file.sync().map_err(|e| Failure { error: Error::io("sync", name, e), poison: true })?;
-            active.synced_in = begun.elapsed();
+            synced_in = Some(begun.elapsed());
             self.durable.store(next_seq - 1, Ordering::Release);
         }
         self.publish(active, next_seq);
-        Ok(())
+        Ok(synced_in)
     }
 
     /// What was written so far is committed: readers see it.
@@ -173,7 +192,7 @@ impl Inner {
             Segment::open(&self.home, Arc::clone(&file), header, roll.base, DATA_START).map_err(harmless)?;
         let segment = Arc::new(segment);
         self.push_segment(Arc::clone(&segment));
-        *active = Some(Active { segment, file, position: DATA_START, synced_in: Duration::ZERO });
+        *active = Some(Active { segment, file, position: DATA_START });
         self.duty.notify();
         Ok(())
     }
