@@ -247,7 +247,7 @@ impl Log {
             let hints = self.inner().hints.read();
             (hints.table.clone(), hints.next_seq)
         };
-        let mut newer = States::new();
+        let mut newer = States::default();
         for record in self.reader(SeqId(next_seq)..)? {
             let record = record?;
             let id = *record.stream.as_bytes();

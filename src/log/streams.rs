@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use crate::format::checkpoint::{StreamState, StreamTable};
 
-pub(crate) type States = HashMap<[u8; 16], StreamState>;
+/// Looked up twice for every append; the hash is seeded, as whoever names streams may not be a friend.
+pub(crate) type States = HashMap<[u8; 16], StreamState, foldhash::fast::RandomState>;
 
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
@@ -23,7 +24,7 @@ pub(crate) struct Streams {
 
 impl Streams {
     pub(crate) fn new(table: StreamTable) -> Self {
-        Streams { live: States::new(), frozen: None, table }
+        Streams { live: States::default(), frozen: None, table }
     }
 
     pub(crate) fn find(&self, stream: &[u8; 16]) -> Option<StreamState> {
