@@ -52,7 +52,7 @@ use crate::format::checkpoint::StreamTable;
 use crate::ids::{LogOffset, SeqId, StreamId};
 use crate::options::Options;
 use crate::segment::{Home, Segment};
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::thread::JoinHandle;
 use crate::sync::{Condvar, Mutex, RwLock};
 use commit::WhenFull;
@@ -105,6 +105,8 @@ pub(crate) struct Inner {
     durable: AtomicU64,
     tail_moved: Watch,
     spare: Mutex<Option<spare::Spare>>,
+    /// Somebody waits for it while it is made.
+    spare_wanted: AtomicBool,
     duty: Signal,
     syncing: Mutex<()>,
     checkpointing: Mutex<()>,

@@ -23,7 +23,7 @@ use crate::options::Options;
 use crate::segment::scan::read_header;
 use crate::segment::{Home, Segment, names};
 use crate::storage::{Access, DiskStorage, Storage, StorageLock};
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex, RwLock};
 
 /// Everything known of a log before a frame behind the checkpoint was read.
@@ -310,6 +310,7 @@ fn build(
         durable: AtomicU64::new(replay.next_seq - 1),
         tail_moved: Watch::default(),
         spare: Mutex::new(None),
+        spare_wanted: AtomicBool::new(false),
         duty: Signal::default(),
         syncing: Mutex::new(()),
         checkpointing: Mutex::new(()),

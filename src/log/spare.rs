@@ -2,17 +2,23 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Inner;
 use crate::error::{Error, Result};
 use crate::format::MIN_SEGMENT_BYTES;
+use crate::options::{Durability, Upkeep};
 use crate::segment::names;
 use crate::storage::{Access, Storage, StorageFile};
+use crate::sync::atomic::Ordering;
+use crate::sync::thread;
 
 pub(super) const NAME: &str = names::SPARE;
 
 /// The first segment of a log that never had one: small, so that opening and small logs are cheap.
 const FIRST_BYTES: u64 = 1 << 20;
+/// Between two pieces of a spare that nobody waits for.
+const PAUSE: Duration = Duration::from_millis(2);
 /// Each next segment may be this much larger, up to the size asked for.
 const GROWTH: u64 = 4;
 
@@ -40,15 +46,15 @@ pub(super) fn capacity_after(capacity: u64, segment_bytes: u64) -> u64 {
 }
 
 /// Makes a file of zeros named [`NAME`], durable but for its name.
-fn make(storage: &dyn Storage, capacity: u64) -> Result<Spare> {
+fn make(storage: &dyn Storage, capacity: u64, pace: &dyn Fn(u64) -> bool) -> Result<Spare> {
     let temporary = names::temporary(NAME);
-    let made = storage.create(&temporary, capacity).map_err(|e| Error::io("create", &temporary, e)).and_then(
-        |file| {
-            file.sync().map_err(|e| Error::io("sync", &temporary, e))?;
+    let made = storage
+        .create_durable(&temporary, capacity, pace)
+        .map_err(|e| Error::io("create", &temporary, e))
+        .and_then(|file| {
             storage.rename(&temporary, NAME).map_err(|e| Error::io("rename", &temporary, e))?;
             Ok(Spare { file, capacity })
-        },
-    );
+        });
     if made.is_err() {
         // Gives back what a full disk had left; a failure to do so is the same failure again.
         let _ = storage.remove(&temporary);
@@ -64,7 +70,7 @@ pub(super) fn take(
 ) -> Result<Arc<dyn StorageFile>> {
     let spare = match ready.take().filter(|spare| spare.capacity >= capacity) {
         Some(spare) => spare,
-        None => make(storage, capacity)?,
+        None => make(storage, capacity, &|_| false)?,
     };
     Ok(spare.file)
 }
@@ -74,13 +80,30 @@ pub(super) fn take(
 pub(super) fn prepare(inner: &Inner, mut capacity: u64) -> Result<u64> {
     let mut slot = inner.spare.lock();
     while slot.is_none() {
-        match make(inner.home.storage.as_ref(), capacity) {
+        match make(inner.home.storage.as_ref(), capacity, &|done| inner.has_time(done, capacity)) {
             Ok(spare) => *slot = Some(spare),
             Err(error) if is_full(&error) && smaller(capacity) < capacity => capacity = smaller(capacity),
             Err(error) => return Err(error),
         }
     }
     Ok(slot.as_ref().map_or(capacity, |spare| spare.capacity))
+}
+
+impl Inner {
+    /// Whether there is time to make the rest of a spare little by little; takes its share of that time.
+    /// Zeros that are on their way to the disk hold up whoever waits for a sync: so they are made as the
+    /// segment before them fills, about twice as fast, and slowly while it does not.
+    fn has_time(&self, done: u64, capacity: u64) -> bool {
+        if self.options.durability != Durability::Sync || self.options.upkeep == Upkeep::Caller {
+            return false;
+        }
+        let filled = self.tail.lock().spot.map_or(0.0, |spot| spot.position as f64 / spot.capacity as f64);
+        let wanted = || self.spare_wanted.load(Ordering::Relaxed) || self.duty.stopped();
+        if done > 0 && !wanted() && done as f64 > 2.0 * filled * capacity as f64 {
+            thread::sleep(PAUSE);
+        }
+        !wanted()
+    }
 }
 
 /// What to try where there is no room for a segment of this capacity.

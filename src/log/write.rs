@@ -178,7 +178,9 @@ impl Inner {
             end: 0,
         };
         // Held until the file has its own name: the keeper must not put another one under this.
+        self.spare_wanted.store(true, Ordering::Relaxed);
         let mut ready = self.spare.lock();
+        self.spare_wanted.store(false, Ordering::Relaxed);
         let file = spare::take(&mut ready, storage.as_ref(), roll.capacity).map_err(harmless)?;
         file.write_at(&header.encode(), 0).map_err(|e| harmless(Error::io("write", spare::NAME, e)))?;
         let fatal = |operation, file: &str, e| Failure { error: Error::io(operation, file, e), poison: true };

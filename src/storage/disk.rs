@@ -22,6 +22,8 @@ const LOCK_NAME: &str = "LOCK";
 /// Zeros are written in pieces of this size: later commits are single writes, for which large
 /// pieces measured best.
 const ZEROS: usize = 1 << 20;
+/// And of this size where each one is synced: whoever syncs something else meanwhile waits for one of them.
+const SYNCED_ZEROS: u64 = 512 << 10;
 
 /// File systems that keep the blocks of a preallocated file: a store through a map can't fail
 /// there for want of room. Others (btrfs, zfs) copy on write, so they are never stored to.
@@ -85,6 +87,21 @@ impl DiskStorage {
     fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
+
+    fn new_file(&self, name: &str) -> io::Result<File> {
+        File::options().read(true).write(true).create(true).truncate(true).open(self.path(name))
+    }
+}
+
+fn write_zeros(file: &File, start: u64, end: u64) -> io::Result<()> {
+    let zeros = vec![0u8; ZEROS.min(end.saturating_sub(start) as usize)];
+    let mut position = start;
+    while position < end {
+        let piece = zeros.get(..(end - position).min(ZEROS as u64) as usize).unwrap_or(&zeros);
+        file.write_all_at(piece, position)?;
+        position += piece.len() as u64;
+    }
+    Ok(())
 }
 
 impl Storage for DiskStorage {
@@ -129,15 +146,27 @@ impl Storage for DiskStorage {
     }
 
     fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn StorageFile>> {
-        let file =
-            File::options().read(true).write(true).create(true).truncate(true).open(self.path(name))?;
-        let zeros = vec![0u8; ZEROS.min(len as usize)];
-        let mut position = 0;
-        while position < len {
-            let piece = zeros.get(..(len - position).min(ZEROS as u64) as usize).unwrap_or(&zeros);
-            file.write_all_at(piece, position)?;
-            position += piece.len() as u64;
+        let file = self.new_file(name)?;
+        write_zeros(&file, 0, len)?;
+        Ok(Arc::new(DiskFile::new(file, self.store_through_map)))
+    }
+
+    fn create_durable(
+        &self,
+        name: &str,
+        len: u64,
+        pace: &dyn Fn(u64) -> bool,
+    ) -> io::Result<Arc<dyn StorageFile>> {
+        let file = self.new_file(name)?;
+        let mut done = 0;
+        while done < len && pace(done) {
+            let end = len.min(done + SYNCED_ZEROS);
+            write_zeros(&file, done, end)?;
+            file.sync_data()?;
+            done = end;
         }
+        write_zeros(&file, done, len)?;
+        file.sync_data()?;
         Ok(Arc::new(DiskFile::new(file, self.store_through_map)))
     }
 

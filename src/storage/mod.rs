@@ -49,6 +49,25 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// The system's; the name may then exist with less in it.
     fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn StorageFile>>;
 
+    /// As [`create`](Self::create), with the content durable, and in no hurry: where that is possible, little
+    /// is on its way to the disk at a time, so that others who sync meanwhile don't wait for all of it.
+    /// `pace` is called between two pieces with the bytes done so far. It may take its time, and says
+    /// whether there is time: behind a `false` the rest is made as fast as can be.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create) and [`StorageFile::sync`].
+    fn create_durable(
+        &self,
+        name: &str,
+        len: u64,
+        pace: &dyn Fn(u64) -> bool,
+    ) -> io::Result<Arc<dyn StorageFile>> {
+        let _all_at_once = pace;
+        let file = self.create(name, len)?;
+        file.sync()?;
+        Ok(file)
+    }
+
     /// An existing file; anything but a regular file is an error.
     ///
     /// # Errors
