@@ -45,16 +45,24 @@ pub(super) fn capacity_after(capacity: u64, segment_bytes: u64) -> u64 {
     capacity.saturating_mul(GROWTH).clamp(MIN_SEGMENT_BYTES, segment_bytes)
 }
 
-/// Makes a file of zeros named [`NAME`], durable but for its name.
-fn make(storage: &dyn Storage, capacity: u64, pace: &dyn Fn(u64) -> bool) -> Result<Spare> {
+/// Makes a file of zeros named [`NAME`], durable but for its name. Where each commit is synced its blocks are
+/// written, at this pace, so that a sync has nothing else to write; elsewhere room for them is enough, and
+/// every byte goes to the disk once.
+fn make(
+    storage: &dyn Storage,
+    durability: Durability,
+    capacity: u64,
+    pace: &dyn Fn(u64) -> bool,
+) -> Result<Spare> {
     let temporary = names::temporary(NAME);
-    let made = storage
-        .create_durable(&temporary, capacity, pace)
-        .map_err(|e| Error::io("create", &temporary, e))
-        .and_then(|file| {
-            storage.rename(&temporary, NAME).map_err(|e| Error::io("rename", &temporary, e))?;
-            Ok(Spare { file, capacity })
-        });
+    let made = match durability {
+        Durability::Sync => storage.create_durable(&temporary, capacity, pace),
+        Durability::SyncEvery(_) | Durability::Buffered => storage.reserve(&temporary, capacity),
+    };
+    let made = made.map_err(|e| Error::io("create", &temporary, e)).and_then(|file| {
+        storage.rename(&temporary, NAME).map_err(|e| Error::io("rename", &temporary, e))?;
+        Ok(Spare { file, capacity })
+    });
     if made.is_err() {
         // Gives back what a full disk had left; a failure to do so is the same failure again.
         let _ = storage.remove(&temporary);
@@ -66,11 +74,12 @@ fn make(storage: &dyn Storage, capacity: u64, pace: &dyn Fn(u64) -> bool) -> Res
 pub(super) fn take(
     ready: &mut Option<Spare>,
     storage: &dyn Storage,
+    durability: Durability,
     capacity: u64,
 ) -> Result<Arc<dyn StorageFile>> {
     let spare = match ready.take().filter(|spare| spare.capacity >= capacity) {
         Some(spare) => spare,
-        None => make(storage, capacity, &|_| false)?,
+        None => make(storage, durability, capacity, &|_| false)?,
     };
     Ok(spare.file)
 }
@@ -80,7 +89,8 @@ pub(super) fn take(
 pub(super) fn prepare(inner: &Inner, mut capacity: u64) -> Result<u64> {
     let mut slot = inner.spare.lock();
     while slot.is_none() {
-        match make(inner.home.storage.as_ref(), capacity, &|done| inner.has_time(done, capacity)) {
+        let (storage, durability) = (inner.home.storage.as_ref(), inner.options.durability);
+        match make(storage, durability, capacity, &|done| inner.has_time(done, capacity)) {
             Ok(spare) => *slot = Some(spare),
             Err(error) if is_full(&error) && smaller(capacity) < capacity => capacity = smaller(capacity),
             Err(error) => return Err(error),
@@ -94,7 +104,7 @@ impl Inner {
     /// Zeros that are on their way to the disk hold up whoever waits for a sync: so they are made as the
     /// segment before them fills, about twice as fast, and slowly while it does not.
     fn has_time(&self, done: u64, capacity: u64) -> bool {
-        if self.options.durability != Durability::Sync || self.options.upkeep == Upkeep::Caller {
+        if self.options.upkeep == Upkeep::Caller {
             return false;
         }
         let filled = self.tail.lock().spot.map_or(0.0, |spot| spot.position as f64 / spot.capacity as f64);

@@ -181,7 +181,8 @@ impl Inner {
         self.spare_wanted.store(true, Ordering::Relaxed);
         let mut ready = self.spare.lock();
         self.spare_wanted.store(false, Ordering::Relaxed);
-        let file = spare::take(&mut ready, storage.as_ref(), roll.capacity).map_err(harmless)?;
+        let file = spare::take(&mut ready, storage.as_ref(), self.options.durability, roll.capacity)
+            .map_err(harmless)?;
         file.write_at(&header.encode(), 0).map_err(|e| harmless(Error::io("write", spare::NAME, e)))?;
         let fatal = |operation, file: &str, e| Failure { error: Error::io(operation, file, e), poison: true };
         file.sync().map_err(|e| fatal("sync", spare::NAME, e))?;

@@ -151,6 +151,17 @@ impl Storage for DiskStorage {
         Ok(Arc::new(DiskFile::new(file, self.store_through_map)))
     }
 
+    fn reserve(&self, name: &str, len: u64) -> io::Result<Arc<dyn StorageFile>> {
+        let file = self.new_file(name)?;
+        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, len) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => write_zeros(&file, 0, len)?,
+            Err(e) => return Err(e.into()),
+        }
+        file.sync_data()?;
+        Ok(Arc::new(DiskFile::new(file, self.store_through_map)))
+    }
+
     fn create_durable(
         &self,
         name: &str,
