@@ -30,9 +30,15 @@ pub(super) enum WhenFull {
     Fail,
 }
 
-/// What becomes of a batch that is handed over.
+/// What became of a batch that was handed over.
+enum HandedOver<'a> {
+    Committed(Appended),
+    Staged(Appended, Ticket, MutexGuard<'a, Tail>),
+}
+
+/// What a batch is to the log.
 enum Admission {
-    /// There is nothing to commit.
+    /// Nothing to commit.
     Empty,
     /// Its first attempt is in the log, or on its way.
     Retry(Appended, Ticket),
@@ -47,25 +53,10 @@ impl Inner {
         batch: &Batch,
         terms: &Terms,
     ) -> Result<Appended> {
-        let (admission, mut tail) = self.admit(stream, batch, WhenFull::Wait, terms)?;
-        let (appended, ticket) = match admission {
-            Admission::Empty => return Ok(NOTHING),
-            Admission::Retry(first, ticket) => (first, ticket),
-            Admission::New => {
-                let stamp = self.stamp();
-                let alone = terms.note.is_none().then(|| self.append_alone(&mut tail, stream, batch, stamp));
-                if let Some(outcome) = alone.flatten() {
-                    drop(tail);
-                    if outcome.is_ok() {
-                        self.listeners.committed([stream].into_iter());
-                    }
-                    return outcome;
-                }
-                self.stage(&mut tail, stream, batch, terms, stamp)?
-            }
-        };
-        self.commit(&ticket, tail)?;
-        Ok(appended)
+        match self.hand_over(stream, batch, WhenFull::Wait, terms)? {
+            HandedOver::Committed(appended) => Ok(appended),
+            HandedOver::Staged(appended, ticket, tail) => self.commit(&ticket, tail).map(|()| appended),
+        }
     }
 
     /// Writes down a control record, and blocks until it is committed and applied. Its SeqId.
@@ -119,15 +110,42 @@ impl Inner {
         terms: &Terms,
     ) -> Result<PendingAppend> {
         let inner = Arc::clone(self);
+        match self.hand_over(stream, batch, full, terms)? {
+            HandedOver::Committed(appended) => Ok(PendingAppend { inner, ticket: None, appended }),
+            HandedOver::Staged(appended, ticket, mut tail) => {
+                self.call_committer(&mut tail);
+                drop(tail);
+                Ok(PendingAppend { inner, ticket: Some(ticket), appended })
+            }
+        }
+    }
+
+    /// Commits a batch at once where that can be, and stages it elsewhere.
+    fn hand_over(
+        &self,
+        stream: StreamId,
+        batch: &Batch,
+        full: WhenFull,
+        terms: &Terms,
+    ) -> Result<HandedOver<'_>> {
         let (admission, mut tail) = self.admit(stream, batch, full, terms)?;
         let (appended, ticket) = match admission {
-            Admission::Empty => return Ok(PendingAppend { inner, ticket: None, appended: NOTHING }),
+            Admission::Empty => return Ok(HandedOver::Committed(NOTHING)),
             Admission::Retry(first, ticket) => (first, ticket),
-            Admission::New => self.stage(&mut tail, stream, batch, terms, self.stamp())?,
+            Admission::New => {
+                let stamp = self.stamp();
+                let alone = terms.note.is_none().then(|| self.append_alone(&mut tail, stream, batch, stamp));
+                if let Some(outcome) = alone.flatten() {
+                    drop(tail);
+                    let appended = outcome?;
+                    self.listeners.committed([stream].into_iter());
+                    return Ok(HandedOver::Committed(appended));
+                }
+                let storage = &self.home.storage;
+                tail.stage(stream, batch, terms, stamp, || storage.random() as u32)?
+            }
         };
-        self.call_committer(&mut tail);
-        drop(tail);
-        Ok(PendingAppend { inner, ticket: Some(ticket), appended })
+        Ok(HandedOver::Staged(appended, ticket, tail))
     }
 
     /// Checks limits, waits for room, and checks the terms. A retry is not staged again: it waits for what
@@ -182,18 +200,6 @@ impl Inner {
         }
         self.disturb(&mut tail);
         Ok((Admission::New, tail))
-    }
-
-    fn stage(
-        &self,
-        tail: &mut Tail,
-        stream: StreamId,
-        batch: &Batch,
-        terms: &Terms,
-        stamp: Stamp,
-    ) -> Result<(Appended, Ticket)> {
-        let storage = &self.home.storage;
-        tail.stage(stream, batch, terms, stamp, || storage.random() as u32)
     }
 
     /// Something is staged: the log will have to be witnessed when it falls idle.

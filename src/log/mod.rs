@@ -198,10 +198,11 @@ impl Log {
     }
 
     /// As [`append`](Log::append) without the wait: the outcome is waited for, or awaited, later.
-    /// Blocks only while the queue is full.
+    /// Blocks only while the queue is full. Where nobody waits for a sync (not `Durability::Sync`) the
+    /// batch may be committed when this returns.
     ///
     /// # Errors
-    /// As [`append`](Log::append), before anything is written.
+    /// As [`append`](Log::append): before anything is written, or instead of the commit at once.
     pub fn submit(&self, stream: StreamId, batch: &Batch) -> Result<PendingAppend> {
         self.inner().submit(stream, batch, WhenFull::Wait, &Terms::default())
     }
@@ -210,7 +211,7 @@ impl Log {
     /// not committed yet count.
     ///
     /// # Errors
-    /// As [`append_on`](Log::append_on), before anything is written.
+    /// As [`append_on`](Log::append_on) and [`submit`](Log::submit).
     pub fn submit_on(&self, terms: &Terms, stream: StreamId, batch: &Batch) -> Result<PendingAppend> {
         self.inner().submit(stream, batch, WhenFull::Wait, terms)
     }

@@ -49,7 +49,7 @@ impl Appended {
 #[must_use = "a batch is committed only when `wait` or `.await` says so"]
 pub struct PendingAppend {
     pub(super) inner: Arc<Inner>,
-    /// `None` for an empty batch, which is committed already.
+    /// `None` for a batch that is committed already.
     pub(super) ticket: Option<Ticket>,
     pub(super) appended: Appended,
 }
