@@ -8,7 +8,7 @@ mod support;
 use std::sync::Arc;
 
 use stratalog::storage::SimulatedStorage;
-use stratalog::{Durability, Error, Options, Upkeep};
+use stratalog::{Durability, Error, Options, ProducerId, Terms, Upkeep};
 use support::{all, batch, stream};
 
 fn options() -> Options {
@@ -21,7 +21,9 @@ fn a_follower_never_shows_a_batch_whose_write_failed() {
         let storage = SimulatedStorage::new(seed);
         let log = options().open_storage(Arc::new(storage.clone())).unwrap();
         log.append(stream(1), &batch(1, 1, 100)).unwrap();
-        let first = log.submit(stream(1), &batch(2, 1, 100)).unwrap();
+        // What carries a note is staged, so that the next goes with it.
+        let noted = Terms::new().producer(ProducerId::from_u128(1), 1);
+        let first = log.submit_on(&noted, stream(1), &batch(2, 1, 100)).unwrap();
         // Any part of the group gets there, by the seed.
         storage.fail_call(storage.calls() + 1);
         log.append(stream(1), &batch(3, 1, 100)).unwrap_err();
