@@ -28,7 +28,7 @@ fn producers_go_one_by_one(n: u64, appends: impl Fn(u64) -> u64) {
         });
     }
     for _ in 0..n {
-        came.recv_timeout(FOREVER).expect("a producer still waits for its acknowledgement");
+        assert!(came.recv_timeout(FOREVER).is_ok(), "a producer still waits for its acknowledgement");
     }
 }
 
