@@ -267,9 +267,9 @@ impl StoredRun {
 /// Guesses before places are halved.
 const GUESSES: u32 = 6;
 
-/// The last of `len` ascending places at or before `delta`, and the one behind it. Places are looked for where they would be if
-/// all frames were of one size, which is nearly right: each look at one is a miss of the processor's
-/// cache, and halving would take a dozen of them.
+/// The last of `len` ascending places at or before `delta`, and the one behind it. Places are looked for
+/// where they would be if all frames were of one size, which is nearly right: each look at one is a miss
+/// of the processor's cache, and halving would take a dozen of them.
 pub(crate) fn last_place(
     len: usize,
     delta: u32,
