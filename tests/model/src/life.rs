@@ -177,10 +177,15 @@ impl<'a> Living<'a> {
         let mut failed = self.settled(run, self.life.threads)?;
         let done = self.judge(run, outcome)?;
         if let Some(step) = step {
-            if done.is_some() || self.applied(&run.history.live, &step) {
+            let applied = done.is_some() || self.applied(&run.history.live, &step);
+            if applied && !self.unsure() {
                 run.history.fail(std::mem::take(&mut failed));
                 run.history.commit(step);
             } else {
+                // What was committed with it and not acknowledged may be there, or not.
+                if applied {
+                    run.history.fail(vec![step.clone()]);
+                }
                 failed.push(step);
             }
         }
