@@ -59,7 +59,9 @@ pub fn index(bytes: &[u8]) -> Option<Vec<u64>> {
     let read = Index::decode(&Bytes::copy_from_slice(bytes)).ok()?;
     let mut positions = Vec::new();
     for delta in [0, 1, 1 << 16, u32::MAX] {
-        positions.extend(read.place_at(delta).map(|place| place.position()));
+        let places = read.place_at(delta);
+        positions.extend(places.map(|(place, _)| place.position()));
+        positions.extend(places.and_then(|(_, next)| next).map(|next| next.position()));
     }
     for (stream, run) in read.runs() {
         let _ = read.run(&stream);

@@ -32,8 +32,8 @@ pub use hub::{
 pub use ids::{LogOffset, ParseStreamIdError, ProducerId, SeqId, StreamId};
 pub use log::{
     Appended, Backlog, CheckpointStats, CommitCounters, Cursor, DirectoryStats, FileStats, Holder, Log,
-    LogStats, PendingAppend, PurgePoint, Reader, Record, RecoveryReport, SegmentLife, SegmentStats,
-    StreamStats, Terms, TornTail,
+    LogStats, PendingAppend, PurgePoint, Reader, Record, RecordRef, RecoveryReport, SegmentLife,
+    SegmentStats, StreamStats, Terms, TornTail,
 };
 pub use options::{Durability, Options, ReadMode, Upkeep};
 

@@ -11,7 +11,7 @@ use crate::format::control::{Control, NOTE_BYTES, Note};
 use crate::format::frame::{self, Kind};
 use crate::format::index::Index;
 use crate::format::{
-    ALIGNMENT, CHECKPOINT_MAGIC, DATA_START, FRAME_HEADER_BYTES, INDEX_MAGIC, Invalid, SEGMENT_MAGIC,
+    ALIGNMENT, CHECKPOINT_MAGIC, DATA_START, FRAME_HEADER_BYTES, INDEX_MAGIC, Invalid, SEGMENT_MAGIC, Unlike,
 };
 use crate::ids::{LogOffset, SeqId, StreamId};
 use crate::segment::scan;
@@ -302,7 +302,7 @@ fn segment(
 }
 
 fn damage(position: u64, invalid: Invalid, next_valid: Option<u64>) -> Inspected {
-    let Invalid { at, expected, found } = invalid;
+    let Unlike { at, expected, found } = invalid.unlike();
     Inspected::Damage { position: position + at, expected, found, next_valid }
 }
 
@@ -322,20 +322,15 @@ fn frame_facts(walk: &mut Walk<'_>, seen: Seen) -> Result<FrameFacts> {
                     let seq_id = SeqId(header.first_seq + u64::from(number));
                     controls.push((seq_id, ControlFacts::of(&control)));
                 }
-                Err(invalid) => {
-                    let invalid = Invalid { at: record.at + invalid.at, ..invalid };
-                    unknown.push(BadRecord { number, invalid });
-                }
+                Err(invalid) => unknown.push(BadRecord { number, invalid: invalid.behind(record.at) }),
             }
         }
     }
     walk.pass(&seen);
     let position = seen.position;
-    let damaged = seen.bad.into_iter().chain(unknown).map(|bad| DamagedRecord {
-        number: bad.number,
-        position: position + bad.invalid.at,
-        expected: bad.invalid.expected,
-        found: bad.invalid.found,
+    let damaged = seen.bad.into_iter().chain(unknown).map(|bad| {
+        let Unlike { at, expected, found } = bad.invalid.unlike();
+        DamagedRecord { number: bad.number, position: position + at, expected, found }
     });
     let (damaged, behind): (Vec<_>, Vec<_>) = damaged.partition(|bad| bad.number < header.count);
     Ok(FrameFacts {

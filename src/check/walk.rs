@@ -82,9 +82,8 @@ impl<'a> Walk<'a> {
         for (number, entry) in (0..).zip(entries) {
             let len = frame::padded(entry.len as usize);
             let (record, rest) = body.split_at(len.min(body.len()));
-            if let Err(mut invalid) = frame::verify_record(entry, record) {
-                invalid.at = at;
-                bad.push(BadRecord { number, invalid });
+            if let Err(invalid) = frame::verify_record(entry, record) {
+                bad.push(BadRecord { number, invalid: invalid.behind(at) });
             }
             at += len as u64;
             body = rest;

@@ -189,12 +189,8 @@ impl Checkpoint {
             },
             segments: bytes.slice(HEADER..split.0),
             streams: StreamTable(bytes.slice(split.0..split.1)),
-            controls: Control::decode_all(bytes.get(split.1..).unwrap_or_default()).map_err(
-                |mut invalid| {
-                    invalid.at += split.1 as u64;
-                    invalid
-                },
-            )?,
+            controls: Control::decode_all(bytes.get(split.1..).unwrap_or_default())
+                .map_err(|invalid| invalid.behind(split.1 as u64))?,
         };
         read.check_numbers()?;
         Ok(read)

@@ -186,10 +186,7 @@ impl Control {
         let mut rest = bytes;
         while !rest.is_empty() {
             let at = (bytes.len() - rest.len()) as u64;
-            let (control, behind) = Control::decode(rest).map_err(|mut invalid| {
-                invalid.at += at;
-                invalid
-            })?;
+            let (control, behind) = Control::decode(rest).map_err(|invalid| invalid.behind(at))?;
             all.push(control);
             rest = behind;
         }

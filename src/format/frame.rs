@@ -67,7 +67,7 @@ pub(crate) struct FrameHeader {
 
 /// A length rounded up to the alignment of frames and records.
 pub(crate) const fn padded(len: usize) -> usize {
-    len.next_multiple_of(ALIGNMENT as usize)
+    (len + (ALIGNMENT as usize - 1)) & !(ALIGNMENT as usize - 1)
 }
 
 pub(crate) const fn frame_len(records: usize, body_bytes: usize) -> usize {
@@ -96,7 +96,10 @@ pub(crate) fn behind(before: u32, len: u64) -> u32 {
 }
 
 impl FrameHeader {
-    pub(crate) fn witness(next_seq: u64, unix_micros: i64) -> Self {
+    /// In the place of one that was not read yet.
+    pub(crate) const NONE: FrameHeader = FrameHeader::witness(0, 0);
+
+    pub(crate) const fn witness(next_seq: u64, unix_micros: i64) -> Self {
         FrameHeader {
             kind: Kind::Witness,
             committed_when_written: true,
@@ -168,35 +171,49 @@ impl FrameHeader {
         matches!(bytes.get(4), Some(1..=3))
     }
 
+    /// What a header says of the SeqId behind it and of the frame's bytes, for who tries a place and checks
+    /// what is found there: nothing of this one was checked.
+    pub(crate) fn stride(bytes: &[u8]) -> Option<(u64, u64)> {
+        let head = bytes.first_chunk::<FRAME_HEADER_BYTES>().filter(|head| Self::may_begin(*head))?;
+        let count = LE::read_u32(&head[8..12]);
+        let entries = count as usize + usize::from(head[5] & FLAG_NOTE != 0);
+        let next_seq = LE::read_u64(&head[16..24]).saturating_add(u64::from(count));
+        Some((next_seq, frame_len(entries, LE::read_u32(&head[12..16]) as usize) as u64))
+    }
+
     /// A header of which only the shape was checked: `remaining` bytes exist from its first on.
     /// Nothing in it may be trusted, and nothing allocated after it, before [`verify`](Self::verify).
     pub(crate) fn peek(bytes: &[u8], remaining: u64) -> Result<FrameHeader, Invalid> {
+        let mut header = FrameHeader::NONE;
+        header.read(bytes, remaining).map(|()| header)
+    }
+
+    /// As [`peek`](Self::peek), in place: copying a header that was just put together takes longer than
+    /// reading it.
+    #[inline(always)]
+    pub(crate) fn read(&mut self, bytes: &[u8], remaining: u64) -> Result<(), Invalid> {
         let Some(head) = bytes.first_chunk::<FRAME_HEADER_BYTES>() else {
             return Err(Invalid::new(0, "a frame header of 64 bytes", format!("{} bytes", bytes.len())));
         };
-        let kind = match head[4] {
+        self.kind = match head[4] {
             1 => Kind::Batch,
             2 => Kind::Witness,
             3 => Kind::Control,
             other => return Err(Invalid::new(4, "a frame (kind 1 to 3)", format!("kind {other}"))),
         };
-        let header = FrameHeader {
-            kind,
-            committed_when_written: head[5] & FLAG_COMMITTED_WHEN_WRITTEN != 0,
-            note: head[5] & FLAG_NOTE != 0,
-            count: LE::read_u32(&head[8..12]),
-            body_bytes: LE::read_u32(&head[12..16]),
-            first_seq: LE::read_u64(&head[16..24]),
-            durable_upto: LE::read_u64(&head[24..32]),
-            stream: *head[32..48].first_chunk().unwrap_or(&[0; 16]),
-            first_log_offset: LE::read_u64(&head[48..56]),
-            unix_micros: LE::read_i64(&head[56..64]),
-        };
+        self.committed_when_written = head[5] & FLAG_COMMITTED_WHEN_WRITTEN != 0;
+        self.note = head[5] & FLAG_NOTE != 0;
+        self.count = LE::read_u32(&head[8..12]);
+        self.body_bytes = LE::read_u32(&head[12..16]);
+        self.first_seq = LE::read_u64(&head[16..24]);
+        self.durable_upto = LE::read_u64(&head[24..32]);
+        self.stream.copy_from_slice(&head[32..48]);
+        self.first_log_offset = LE::read_u64(&head[48..56]);
+        self.unix_micros = LE::read_i64(&head[56..64]);
         if head[5] & !KNOWN_FLAGS != 0 || head[6] != 0 || head[7] != 0 {
             return Err(Invalid::new(5, "known flags and zeros", format!("{:02x?}", &head[5..8])));
         }
-        header.check_shape(remaining)?;
-        Ok(header)
+        self.check_shape(remaining)
     }
 
     /// What a head says its first SeqId and its durable_upto are, be it valid or not.
@@ -205,55 +222,57 @@ impl FrameHeader {
         Some((LE::read_u64(&head[16..24]), LE::read_u64(&head[24..32])))
     }
 
+    #[inline(always)]
     fn check_shape(&self, remaining: u64) -> Result<(), Invalid> {
-        let records_ok = match self.kind {
+        let most = SeqId::MAX.0.saturating_add(1);
+        let next_log_offset = self.first_log_offset.saturating_add(u64::from(self.count));
+        let records = match self.kind {
             Kind::Batch => (1..=MAX_BATCH_RECORDS as u32).contains(&self.count),
             Kind::Witness => self.count == 0 && self.body_bytes == 0 && !self.note,
             Kind::Control => (1..=MAX_BATCH_RECORDS as u32).contains(&self.count) && !self.note,
         };
-        if !records_ok {
-            return Err(Invalid::new(8, format!("1 to {MAX_BATCH_RECORDS} records"), self.count.to_string()));
+        let body = self.body_bytes as usize <= MAX_BODY_BYTES && u64::from(self.body_bytes) % ALIGNMENT == 0;
+        let whole = self.frame_bytes() <= remaining;
+        let numbers = self.first_seq >= 1 && self.next_seq() <= most && self.durable_upto < self.first_seq;
+        let offsets = next_log_offset <= most;
+        if records && body && whole && numbers && offsets {
+            return Ok(());
         }
-        if self.body_bytes as usize > MAX_BODY_BYTES || u64::from(self.body_bytes) % ALIGNMENT != 0 {
-            return Err(Invalid::new(
+        Err(self.wrong_shape(remaining, [records, body, whole, numbers]))
+    }
+
+    /// Says what is wrong first.
+    #[cold]
+    fn wrong_shape(&self, remaining: u64, good: [bool; 4]) -> Invalid {
+        let (at, expected, found) = match good {
+            [false, ..] => (8, format!("1 to {MAX_BATCH_RECORDS} records"), self.count.to_string()),
+            [_, false, ..] => (
                 12,
                 format!("a multiple of 8 up to {MAX_BODY_BYTES} body bytes"),
                 self.body_bytes.to_string(),
-            ));
-        }
-        if self.frame_bytes() > remaining {
-            return Err(Invalid::new(
+            ),
+            [_, _, false, _] => (
                 12,
                 format!("a frame within the {remaining} bytes that exist"),
                 format!("one of {}", self.frame_bytes()),
-            ));
-        }
-        let most = SeqId::MAX.0.saturating_add(1);
-        let last_ok = self.first_seq >= 1 && self.next_seq() <= most;
-        if !last_ok || self.durable_upto >= self.first_seq {
-            return Err(Invalid::new(
+            ),
+            [_, _, _, false] => (
                 16,
-                "durable_upto < first SeqId",
+                "durable_upto < first SeqId".to_owned(),
                 format!("{} and {}", self.durable_upto, self.first_seq),
-            ));
-        }
-        let last_offset = self.first_log_offset.saturating_add(u64::from(self.count));
-        if last_offset > most {
-            return Err(Invalid::new(48, "log_offsets below 2^63", self.first_log_offset.to_string()));
-        }
-        Ok(())
+            ),
+            _ => (48, "log_offsets below 2^63".to_owned(), self.first_log_offset.to_string()),
+        };
+        Invalid::new(at, expected, found)
     }
 
     /// Checks header and table, which are the first [`head_bytes`](Self::head_bytes) of `bytes`.
+    #[inline(always)]
     pub(crate) fn verify(&self, bytes: &[u8], seed: u32) -> Result<(), Invalid> {
-        let Some((stored, covered)) =
-            bytes.get(..self.head_bytes()).and_then(|head| head.split_first_chunk::<4>())
-        else {
-            return Err(Invalid::new(
-                0,
-                format!("header and table of {} bytes", self.head_bytes()),
-                format!("{} bytes", bytes.len()),
-            ));
+        let head = bytes.get(..self.head_bytes());
+        let Some((stored, covered)) = head.and_then(|head| head.split_first_chunk::<CHECKSUM_BYTES>()) else {
+            let expected = format!("header and table of {} bytes", self.head_bytes());
+            return Err(Invalid::new(0, expected, format!("{} bytes", bytes.len())));
         };
         let (stored, computed) = (u32::from_le_bytes(*stored), checksum(seed, covered));
         if stored != computed {
@@ -263,9 +282,9 @@ impl FrameHeader {
                 format!("{stored:#010x}"),
             ));
         }
-        let table = bytes.get(FRAME_HEADER_BYTES..self.head_bytes()).unwrap_or_default();
-        let body: u64 = entries(table).map(|e| padded(e.len as usize) as u64).sum();
-        if body != u64::from(self.body_bytes) {
+        let table = covered.get(FRAME_HEADER_BYTES - CHECKSUM_BYTES..).unwrap_or_default();
+        let body = stored_bytes(table);
+        if body != self.body_bytes as usize {
             return Err(Invalid::new(12, format!("a body of {body} bytes"), self.body_bytes.to_string()));
         }
         Ok(())
@@ -280,6 +299,13 @@ pub(crate) fn entries(table: &[u8]) -> impl Iterator<Item = RecordEntry> {
     })
 }
 
+/// Bytes of the records that a table, or a part of one, is about: with their padding, as they are stored.
+pub(crate) fn stored_bytes(table: &[u8]) -> usize {
+    // Whole entries as one number each, which the processor takes several of at once.
+    let (entries, _) = table.as_chunks::<RECORD_ENTRY_BYTES>();
+    entries.iter().map(|entry| padded(u64::from_le_bytes(*entry) as u32 as usize)).sum()
+}
+
 /// Entry `k` of a stored table.
 pub(crate) fn entry(table: &[u8], k: usize) -> Option<RecordEntry> {
     let start = k.checked_mul(RECORD_ENTRY_BYTES)?;
@@ -288,11 +314,34 @@ pub(crate) fn entry(table: &[u8], k: usize) -> Option<RecordEntry> {
 
 /// Checks one record with its padding.
 pub(crate) fn verify_record(entry: RecordEntry, stored: &[u8]) -> Result<(), Invalid> {
-    let computed = crc32fast::hash(stored);
+    RecordCheck::default().verify(entry, stored)
+}
+
+/// For who checks record after record: how this processor does it fastest is looked up once.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RecordCheck(crc32fast::Hasher);
+
+impl RecordCheck {
+    /// As [`verify_record`].
+    #[inline(always)]
+    pub(crate) fn verify(&self, entry: RecordEntry, stored: &[u8]) -> Result<(), Invalid> {
+        let mut hasher = self.0.clone();
+        hasher.update(stored);
+        check_record(entry, stored, hasher.finalize())
+    }
+}
+
+#[inline(always)]
+fn check_record(entry: RecordEntry, stored: &[u8], computed: u32) -> Result<(), Invalid> {
     if computed == entry.checksum && stored.len() == padded(entry.len as usize) {
         return Ok(());
     }
-    Err(Invalid::new(0, format!("record checksum {:#010x}", entry.checksum), format!("{computed:#010x}")))
+    Err(wrong_record(entry, computed))
+}
+
+#[cold]
+fn wrong_record(entry: RecordEntry, computed: u32) -> Invalid {
+    Invalid::new(0, format!("record checksum {:#010x}", entry.checksum), format!("{computed:#010x}"))
 }
 
 /// Checks every record of a frame whose header and table are verified.
@@ -303,10 +352,7 @@ pub(crate) fn verify_body(table: &[u8], body: &[u8]) -> Result<(), Invalid> {
         let Some((record, tail)) = rest.split_at_checked(padded(entry.len as usize)) else {
             return Err(Invalid::new(at, "a record within its frame", format!("{} bytes", entry.len)));
         };
-        verify_record(entry, record).map_err(|mut invalid| {
-            invalid.at = at;
-            invalid
-        })?;
+        verify_record(entry, record).map_err(|invalid| invalid.behind(at))?;
         at += record.len() as u64;
         rest = tail;
     }

@@ -190,9 +190,16 @@ impl Index {
         }
     }
 
-    /// The last place at or before `delta`, by SeqId.
-    pub(crate) fn place_at(&self, delta: u32) -> Option<Place> {
-        last_at(&self.places, delta)
+    /// The first and the last place.
+    pub(crate) fn ends(&self) -> Option<(Place, Place)> {
+        let (first, last) = (self.places.first_chunk::<PLACE>()?, self.places.last_chunk::<PLACE>()?);
+        Some((Place::read(first), Place::read(last)))
+    }
+
+    /// The last place at or before `delta`, by SeqId, and the one behind it.
+    pub(crate) fn place_at(&self, delta: u32) -> Option<(Place, Option<Place>)> {
+        let at = |k: usize| self.places.get(k * PLACE..(k + 1) * PLACE).map(Place::read);
+        last_place(self.places.len() / PLACE, delta, at)
     }
 
     /// First log_offset and frames of a stream.
@@ -257,11 +264,42 @@ impl StoredRun {
     }
 }
 
-fn last_at(places: &[u8], delta: u32) -> Option<Place> {
-    let at = |k: usize| places.get(k * PLACE..(k + 1) * PLACE).map(Place::read);
-    partition(places.len() / PLACE, |k| at(k).is_some_and(|place| place.delta <= delta))
-        .checked_sub(1)
-        .and_then(at)
+/// Guesses before places are halved.
+const GUESSES: u32 = 6;
+
+/// The last of `len` ascending places at or before `delta`, and the one behind it. Places are looked for
+/// where they would be if all frames were of one size, which is nearly right: each look at one is a miss
+/// of the processor's cache, and halving would take a dozen of them.
+pub(crate) fn last_place(
+    len: usize,
+    delta: u32,
+    at: impl Fn(usize) -> Option<Place>,
+) -> Option<(Place, Option<Place>)> {
+    let mut low = at(0).filter(|first| first.delta <= delta)?;
+    let mut high = at(len.checked_sub(1)?)?;
+    if high.delta <= delta {
+        return Some((high, None));
+    }
+    // low <= delta < high, at `first` and `end`.
+    let (mut first, mut end) = (0, len - 1);
+    let mut guesses = 0;
+    while end - first > 1 {
+        let middle = if guesses < GUESSES {
+            let (part, whole) = (u64::from(delta - low.delta), u64::from(high.delta - low.delta));
+            first + (part * (end - first) as u64 / whole) as usize
+        } else {
+            first + (end - first) / 2
+        };
+        guesses += 1;
+        let middle = middle.clamp(first + 1, end - 1);
+        let place = at(middle)?;
+        if place.delta <= delta {
+            (first, low) = (middle, place);
+        } else {
+            (end, high) = (middle, place);
+        }
+    }
+    Some((low, Some(high)))
 }
 
 /// Both numbers of each place are above those of the one before it.
@@ -304,8 +342,8 @@ mod tests {
     #[test]
     fn frames_are_found_by_seqid_and_by_stream() {
         let index = Index::decode(&Bytes::from(sample())).unwrap();
-        assert_eq!(index.place_at(19).unwrap().position(), 4096);
-        assert_eq!(index.place_at(20).unwrap().position(), 8192);
+        assert_eq!(index.place_at(19).unwrap().0.position(), 4096);
+        assert_eq!(index.place_at(20).unwrap().0.position(), 8192);
         let run = index.run(&[1; 16]).unwrap();
         assert_eq!((run.len(), run.first_log_offset), (2, 7));
         assert_eq!(run.frame_holding(11), Some(0));

@@ -49,9 +49,13 @@ pub(crate) fn whole_bytes(head: &[u8]) -> u64 {
     claimed.unwrap_or(0).max(head.len() as u64)
 }
 
-/// Why bytes are not what they should be; the caller adds the file.
+/// Why bytes are not what they should be; the caller adds the file. A pointer: the answer that they are
+/// is given for each frame and each record, and fits into a register so.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Invalid {
+pub(crate) struct Invalid(Box<Unlike>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unlike {
     /// Bytes from the start of what was decoded.
     pub(crate) at: u64,
     pub(crate) expected: String,
@@ -59,12 +63,33 @@ pub(crate) struct Invalid {
 }
 
 impl Invalid {
+    #[cold]
     pub(crate) fn new(at: u64, expected: impl Into<String>, found: impl Into<String>) -> Self {
-        Invalid { at, expected: expected.into(), found: found.into() }
+        Invalid(Box::new(Unlike { at, expected: expected.into(), found: found.into() }))
+    }
+
+    /// The same, of something that has `bytes` more before it.
+    #[cold]
+    pub(crate) fn behind(mut self, bytes: u64) -> Self {
+        self.0.at += bytes;
+        self
+    }
+
+    pub(crate) fn unlike(self) -> Unlike {
+        *self.0
     }
 
     pub(crate) fn in_file(self, file: &str, position: u64) -> crate::error::Error {
-        crate::error::Error::corrupt(file, position.saturating_add(self.at), self.expected, self.found)
+        let Unlike { at, expected, found } = self.unlike();
+        crate::error::Error::corrupt(file, position.saturating_add(at), expected, found)
+    }
+}
+
+impl std::ops::Deref for Invalid {
+    type Target = Unlike;
+
+    fn deref(&self) -> &Unlike {
+        &self.0
     }
 }
 

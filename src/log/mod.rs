@@ -40,7 +40,7 @@ pub use life::{Holder, SegmentLife};
 pub(crate) use listen::CommitListener;
 pub use pending::{Appended, PendingAppend};
 pub use purge::PurgePoint;
-pub use reader::{Reader, Record};
+pub use reader::{Reader, Record, RecordRef};
 pub use recovery::{RecoveryReport, TornTail};
 pub use stats::{
     CheckpointStats, CommitCounters, DirectoryStats, FileStats, LogStats, SegmentStats, StreamStats,

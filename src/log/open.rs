@@ -319,8 +319,8 @@ fn build(
         // Replayed bytes count: a log that crashes again and again still moves its checkpoint.
         since_checkpoint: AtomicU64::new(replay.bytes),
         hints: RwLock::new(Hints { table, next_seq: start.next_seq }),
+        purges: AtomicU64::new(u64::from(registry.any_purged())),
         registry: RwLock::new(registry),
-        purges: AtomicU64::new(0),
         holding: Mutex::new(()),
         freeing: Mutex::new(Vec::new()),
         unindexed: Mutex::new(Vec::new()),

@@ -1,39 +1,28 @@
 //! Reading in order: the whole log, or one stream.
 
+mod current;
 mod frames;
 mod place;
 mod point;
 mod purged;
+mod record;
 
 use std::fmt;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+pub use record::{Record, RecordRef};
 
 use super::Inner;
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
 use crate::ids::{LogOffset, SeqId, StreamId};
-use crate::segment::{Frame, Segment, StreamFrames, View};
+use crate::segment::{Segment, StreamFrames, View};
 use crate::sync::Instant;
 use crate::sync::atomic::Ordering;
-
-/// One committed record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    /// Its place in the log.
-    pub seq_id: SeqId,
-    /// Its stream.
-    pub stream: StreamId,
-    /// Its place in the stream.
-    pub log_offset: LogOffset,
-    /// When its batch was appended, in microseconds since 1970; never decreases.
-    pub unix_micros: i64,
-    /// What was appended: not copied, the segment stays mapped while this is held.
-    pub payload: Bytes,
-}
+use current::Current;
+use purged::Purged;
 
 /// Reads committed records in order, and waits at the tail if asked to.
 ///
@@ -61,13 +50,14 @@ pub struct Reader {
     end_seq: u64,
     segments: Arc<Vec<Arc<Segment>>>,
     at: Option<At>,
-    current: Option<Current>,
     /// One stream: damage that may have hit the record wanted next. The next good frame tells.
     damage: Option<Error>,
     /// What is to be said before anything is read.
     first_error: Option<Error>,
     /// Counts the purges of the log as they were when this was looked up last.
     purges: u64,
+    /// Whole log: what was purged by then.
+    purged: Purged,
     finished: bool,
 }
 
@@ -95,19 +85,16 @@ struct At {
     after: u64,
     /// The file is no segment of this log: nothing can be read from it.
     lost: bool,
-}
-
-struct Current {
-    segment: Arc<Segment>,
-    frame: Frame,
-    next: usize,
-    start: usize,
+    /// Frames of it were read: its file is good.
+    begun: bool,
+    /// The frame read last.
+    current: Current,
 }
 
 impl Reader {
     pub(super) fn of_log(inner: Arc<Inner>, range: &impl RangeBounds<SeqId>) -> Self {
         let (next, end) = bounds(range, |seq| seq.0);
-        Self::new(inner, Scope::Log, next, end)
+        Self::new(inner, Scope::Log, next, end).behind_purge(false)
     }
 
     pub(super) fn of_stream(inner: Arc<Inner>, id: StreamId, range: &impl RangeBounds<LogOffset>) -> Self {
@@ -140,10 +127,10 @@ impl Reader {
             end_seq,
             segments,
             at: None,
-            current: None,
             damage: None,
             first_error: None,
             purges: 0,
+            purged: Purged::default(),
             finished: next_seq >= end_seq,
         }
     }
@@ -155,16 +142,34 @@ impl Reader {
     /// the range was said to begin at or below the stream's purge point, or the stream was purged
     /// beyond the reader's place: it then stands behind the point. [`Error::Gone`]; [`Error::Io`].
     pub fn next_record(&mut self) -> Result<Option<Record>> {
-        self.check_purges()?;
-        while !self.finished {
-            if let Some(record) = self.next_of_frame()? {
-                return Ok(Some(record));
-            }
-            if self.finished || !self.next_frame()? {
-                break;
-            }
-        }
-        Ok(None)
+        Ok(self.next_ref()?.map(|record| record.to_record()))
+    }
+
+    /// As [`next_record`](Self::next_record), but the record is borrowed until the next call: the
+    /// cheapest way through a log of small records, as nothing is counted for each of them.
+    ///
+    /// ```
+    /// # use stratalog::{Batch, Log, StreamId};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = Log::open(dir.path())?;
+    /// # log.append(StreamId::from_u128(1), &Batch::one(b"hello"))?;
+    /// let (mut reader, mut kept, mut bytes) = (log.reader(..)?, Vec::new(), 0);
+    /// while let Some(record) = reader.next_ref()? {
+    ///     bytes += record.payload.len();
+    ///     if record.payload.starts_with(b"hello") {
+    ///         kept.push(record.to_record());
+    ///     }
+    /// }
+    /// assert_eq!((kept.len(), bytes), (1, 5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`next_record`](Self::next_record).
+    #[inline]
+    pub fn next_ref(&mut self) -> Result<Option<RecordRef<'_>>> {
+        let taken = self.is_undisturbed() && self.take_good() || self.advance()?;
+        Ok(if taken { self.taken() } else { None })
     }
 
     /// As [`next_record`](Self::next_record), but waits at the tail: for ever, or up to `timeout`.
@@ -191,17 +196,10 @@ impl Reader {
     /// SeqId and log_offset of the next record, damaged or not; `None` at the tail.
     pub(super) fn next_numbers(&mut self) -> Result<Option<(u64, u64)>> {
         loop {
-            if let Some(current) = &self.current {
-                let header = &current.frame.header;
-                let mut skip = self.next_seq.saturating_sub(header.first_seq);
-                if let Scope::Stream { next_log_offset, .. } = &self.scope {
-                    skip = skip.max(next_log_offset.saturating_sub(header.first_log_offset));
-                }
-                if skip < u64::from(header.count) {
-                    return Ok(Some((header.first_seq + skip, header.first_log_offset + skip)));
-                }
-                self.current = None;
+            if let Some(next) = self.at.as_ref().and_then(|at| at.current.next_numbers()) {
+                return Ok(Some(next));
             }
+            self.check_purges()?;
             if self.finished || !self.next_frame()? {
                 return Ok(None);
             }
@@ -214,57 +212,38 @@ impl Reader {
         self.finished
     }
 
-    /// The next record of the frame at hand.
-    fn next_of_frame(&mut self) -> Result<Option<Record>> {
-        while let Some(current) = &mut self.current {
-            let header = &current.frame.header;
-            let k = current.next;
-            if k >= header.count as usize {
-                self.current = None;
-                return Ok(None);
+    /// Takes the next record; false if there is none.
+    fn advance(&mut self) -> Result<bool> {
+        self.check_purges()?;
+        while !self.finished {
+            if self.next_of_frame()? {
+                return Ok(true);
             }
-            let (seq, offset) = (header.first_seq + k as u64, header.first_log_offset + k as u64);
-            let (wanted, over) = match &self.scope {
-                Scope::Log => (seq >= self.next_seq, seq >= self.end_seq),
-                Scope::Stream { next_log_offset, end_log_offset, .. } => (
-                    offset >= *next_log_offset && seq >= self.next_seq,
-                    offset >= *end_log_offset || seq >= self.end_seq,
-                ),
-            };
-            if over {
-                self.finished = true;
-                return Ok(None);
+            if self.finished || !self.next_frame()? {
+                break;
             }
-            let taken = wanted.then(|| current.frame.record_at(k, current.start));
-            current.start = current.frame.skip(k, current.start);
-            current.next += 1;
-            let Some(taken) = taken else { continue };
-            self.next_seq = seq + 1;
-            let at_end = match &mut self.scope {
-                Scope::Log => self.next_seq >= self.end_seq,
-                Scope::Stream { next_log_offset, end_log_offset, in_order, .. } => {
-                    *next_log_offset = offset + 1;
-                    *in_order = true;
-                    self.next_seq >= self.end_seq || *next_log_offset >= *end_log_offset
-                }
-            };
-            self.finished |= at_end;
-            return match taken {
-                Ok((payload, _)) => Ok(Some(Record {
-                    seq_id: SeqId(seq),
-                    stream: StreamId::from_bytes(header.stream),
-                    log_offset: LogOffset(offset),
-                    unix_micros: header.unix_micros,
-                    payload,
-                })),
-                Err(invalid) => Err(invalid.in_file(current.segment.name(), current.frame.position)),
-            };
         }
-        Ok(None)
+        Ok(false)
     }
 
-    /// Finds the next frame; false at the tail.
+    /// The record that was taken last, if the reader still stands at it.
+    #[inline]
+    fn taken(&self) -> Option<RecordRef<'_>> {
+        self.at.as_ref().map(|at| at.current.taken(&at.view))
+    }
+
+    /// Finds the next frame; false at the tail. Purges were looked up.
+    #[inline(always)]
     fn next_frame(&mut self) -> Result<bool> {
+        // In the middle of a segment the others need not be looked at.
+        if self.at.as_ref().is_some_and(At::is_within) && self.search()? {
+            return Ok(true);
+        }
+        self.next_frame_anywhere()
+    }
+
+    #[cold]
+    fn next_frame_anywhere(&mut self) -> Result<bool> {
         loop {
             self.check_purges()?;
             if self.finished {
@@ -276,10 +255,7 @@ impl Reader {
             let visible = self.inner.committed.load(Ordering::Acquire);
             let has_next = self.segments.get(k + 1).is_some();
             self.check_file()?;
-            let found = match &self.scope {
-                Scope::Log => self.next_log_frame()?,
-                Scope::Stream { .. } => self.next_stream_frame()?,
-            };
+            let found = self.search()?;
             if found || self.finished {
                 return Ok(found);
             }
@@ -304,14 +280,21 @@ impl Reader {
 
 impl At {
     fn begin(segment: Arc<Segment>, view: View) -> Self {
-        At { segment, view, position: Some(DATA_START), frames: StreamFrames::new(), after: 0, lost: false }
+        At {
+            segment,
+            view,
+            position: Some(DATA_START),
+            frames: StreamFrames::new(),
+            after: 0,
+            lost: false,
+            begun: false,
+            current: Current::NONE,
+        }
     }
-}
 
-impl Current {
-    fn new(segment: &Arc<Segment>, frame: Frame) -> Self {
-        let start = frame.header.head_bytes();
-        Current { segment: Arc::clone(segment), frame, next: 0, start }
+    /// Whether more may come of a segment of which something was read.
+    fn is_within(&self) -> bool {
+        self.begun && (self.position.is_some() || !self.frames.is_empty())
     }
 }
 

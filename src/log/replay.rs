@@ -281,10 +281,8 @@ impl<'a> Scan<'a> {
     ) -> Result<()> {
         let content = scanner.frame_content(position, header)?;
         let body = content.get(header.head_bytes()..).unwrap_or_default();
-        let controls = Control::decode_all(body).map_err(|mut invalid| {
-            invalid.at += header.head_bytes() as u64;
-            invalid.in_file(name, position)
-        })?;
+        let controls = Control::decode_all(body)
+            .map_err(|invalid| invalid.behind(header.head_bytes() as u64).in_file(name, position))?;
         self.replay.controls.extend((header.first_seq..).zip(controls));
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::storage::Access;
 /// What is known of where things are in a segment.
 #[derive(Debug)]
 pub(crate) enum SegmentIndex {
-    /// Sealed, and nobody has asked yet.
+    /// Nobody has asked yet.
     Unread,
     /// In its file, checked.
     Stored(Index),
@@ -21,8 +21,18 @@ pub(crate) enum SegmentIndex {
 }
 
 impl SegmentIndex {
-    /// The last place known at or before the SeqId that is `delta` after the segment's base.
-    fn place_at(&self, delta: u64) -> Option<Place> {
+    /// The first and the last place known.
+    fn ends(&self) -> Option<(Place, Place)> {
+        match self {
+            SegmentIndex::Unread => None,
+            SegmentIndex::Stored(index) => index.ends(),
+            SegmentIndex::Built(index) => Some((*index.places().first()?, *index.places().last()?)),
+        }
+    }
+
+    /// The last place known at or before the SeqId that is `delta` after the segment's base, and the one
+    /// behind it.
+    fn place_at(&self, delta: u64) -> Option<(Place, Option<Place>)> {
         let delta = u32::try_from(delta).unwrap_or(u32::MAX);
         match self {
             SegmentIndex::Unread => None,
@@ -41,29 +51,31 @@ const PIECE: usize = 512;
 impl Segment {
     /// Runs `look` on an index that covers everything committed at the time of the call.
     pub(super) fn with_index<T>(&self, look: impl FnOnce(&SegmentIndex) -> T) -> Result<T> {
+        if let Some(stored) = self.stored.get() {
+            return Ok(look(stored));
+        }
         let end = self.end_seq();
         {
             let index = self.index.read();
-            let covers = match &*index {
-                SegmentIndex::Unread => false,
-                SegmentIndex::Stored(_) => true,
-                SegmentIndex::Built(built) => built.next_seq >= end,
-            };
-            if covers {
+            if matches!(&*index, SegmentIndex::Built(built) if built.next_seq >= end) {
                 return Ok(look(&index));
             }
         }
         let mut index = self.index.write();
         self.bring_up(&mut index, end)?;
-        Ok(look(&index))
+        Ok(look(self.stored.get().unwrap_or(&index)))
     }
 
     fn bring_up(&self, index: &mut SegmentIndex, end: u64) -> Result<()> {
+        if self.stored.get().is_some() {
+            return Ok(());
+        }
         if matches!(index, SegmentIndex::Unread) {
-            *index = match self.stored_index()? {
-                Some(stored) => SegmentIndex::Stored(stored),
-                None => SegmentIndex::Built(MemoryIndex::new(self.base)),
-            };
+            if let Some(stored) = self.stored_index()? {
+                let _ = self.stored.set(SegmentIndex::Stored(stored));
+                return Ok(());
+            }
+            *index = SegmentIndex::Built(MemoryIndex::new(self.base));
         }
         if let SegmentIndex::Built(built) = index {
             self.follow(built, end)?;
@@ -152,7 +164,8 @@ impl Segment {
         storage.rename(&temporary, &name).map_err(|e| Error::io("rename", &temporary, e))?;
         drop(bytes);
         if let Some(stored) = self.stored_index()? {
-            *slot = SegmentIndex::Stored(stored);
+            let _ = self.stored.set(SegmentIndex::Stored(stored));
+            *slot = SegmentIndex::Unread;
         }
         Ok(())
     }
@@ -162,8 +175,45 @@ impl Segment {
     /// # Errors
     /// Corruption if the frame is damaged or missing, `Gone` if it was cut out on purpose.
     pub(crate) fn frame_of(&self, view: &mut View, seq: u64) -> Result<Frame> {
-        let place = self.with_index(|index| index.place_at(seq.saturating_sub(self.base)))?;
-        let mut position = place.map_or(DATA_START, Place::position);
+        let delta = seq.saturating_sub(self.base);
+        self.show(view, DATA_START)?;
+        let places = self.with_index(|index| {
+            if let Some((first, last)) = index.ends() {
+                view.guess(first, last, delta);
+            }
+            index.place_at(delta)
+        })?;
+        let position = places.map_or(DATA_START, |(place, _)| place.position());
+        self.show(view, position)?;
+        if let Some((place, Some(next))) = places {
+            let bytes = next.position().saturating_sub(place.position());
+            let records = u64::from(next.delta.saturating_sub(place.delta));
+            view.expect(position, bytes, records, delta.saturating_sub(u64::from(place.delta)));
+        }
+        match self.try_place(view, position, seq) {
+            Some(frame) => Ok(frame),
+            None => self.walk_to(view, position, seq),
+        }
+    }
+
+    /// The frame that holds SeqId `seq`, found from `position` by what the headers in between say, of
+    /// which none is verified: whatever they say, a frame that is good where it stands and holds `seq` is
+    /// the one. `None` if that leads nowhere.
+    fn try_place(&self, view: &View, mut position: u64, seq: u64) -> Option<Frame> {
+        while let Some((next_seq, bytes)) = view.stride(position) {
+            if next_seq > seq {
+                let mut frame = Frame::NONE;
+                let good = view.load(position, &mut frame) && frame.header.first_seq <= seq;
+                return good.then_some(frame);
+            }
+            position += bytes;
+        }
+        None
+    }
+
+    /// As [`frame_of`](Self::frame_of), verifying each frame on the way from `position`.
+    #[cold]
+    fn walk_to(&self, view: &mut View, mut position: u64, seq: u64) -> Result<Frame> {
         let mut due = self.base;
         loop {
             let (frame, damage) = match self.frame_at(view, position)? {

@@ -7,10 +7,10 @@ use std::collections::HashMap;
 
 use crate::format::DATA_START;
 use crate::format::frame::{FrameHeader, Kind};
-use crate::format::index::{Place, Run, partition};
+use crate::format::index::{Place, Run, last_place};
 
 /// Bytes between two places of the sparse index by SeqId.
-const PLACE_BYTES: u64 = 4096;
+const PLACE_BYTES: u64 = 256;
 
 #[derive(Debug)]
 pub(crate) struct MemoryIndex {
@@ -60,10 +60,8 @@ impl MemoryIndex {
         run.frames.push(Place::new(first.saturating_sub(run.first_log_offset), position));
     }
 
-    pub(crate) fn place_at(&self, delta: u32) -> Option<Place> {
-        partition(self.places.len(), |k| self.places.get(k).is_some_and(|p| p.delta <= delta))
-            .checked_sub(1)
-            .and_then(|k| self.places.get(k).copied())
+    pub(crate) fn place_at(&self, delta: u32) -> Option<(Place, Option<Place>)> {
+        last_place(self.places.len(), delta, |k| self.places.get(k).copied())
     }
 
     /// First log_offset of a stream here, and its frames.

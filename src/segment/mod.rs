@@ -68,7 +68,11 @@ pub(crate) struct Segment {
     live: Mutex<life::Live>,
     /// The committed bytes as seen so far, when mapped.
     view: RwLock<Bytes>,
+    /// All of them, of a segment whose index is in its file.
+    whole: OnceLock<Bytes>,
     index: RwLock<SegmentIndex>,
+    /// The one in its file, checked: what `index` holds counts for nothing then.
+    stored: OnceLock<SegmentIndex>,
 }
 
 /// The file behind a segment, its header checked.
@@ -112,7 +116,9 @@ impl Segment {
             freed: AtomicBool::new(false),
             live: Mutex::default(),
             view: RwLock::new(Bytes::new()),
+            whole: OnceLock::new(),
             index: RwLock::new(SegmentIndex::Unread),
+            stored: OnceLock::new(),
         }
     }
 
@@ -141,10 +147,13 @@ impl Segment {
     }
 
     /// The file, opened and its header checked.
+    #[inline]
     pub(crate) fn opened(&self) -> Result<&Opened> {
-        if let Some(opened) = self.opened.get() {
-            return Ok(opened);
-        }
+        self.opened.get().map_or_else(|| self.open_now(), Ok)
+    }
+
+    #[cold]
+    fn open_now(&self) -> Result<&Opened> {
         let _one_at_a_time = self.opening.lock();
         if let Some(opened) = self.opened.get() {
             return Ok(opened);

@@ -108,13 +108,8 @@ impl<'a> Scanner<'a> {
         let whole = self.bytes(position, header.frame_bytes())?;
         let (head, body) = whole.split_at(header.head_bytes().min(whole.len()));
         let table = head.get(FRAME_HEADER_BYTES..).unwrap_or_default();
-        Ok(match frame::verify_body(table, body) {
-            Ok(()) => Ok(header),
-            Err(mut invalid) => {
-                invalid.at += header.head_bytes() as u64;
-                Err(invalid)
-            }
-        })
+        let verified = frame::verify_body(table, body);
+        Ok(verified.map(|()| header).map_err(|invalid| invalid.behind(header.head_bytes() as u64)))
     }
 
     /// The bytes of a frame that [`frame_at`](Self::frame_at) found valid.

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 pub use disk::DiskStorage;
 pub use mapping::Mapping;
+pub(crate) use mapping::prefetch;
 pub use memory::MemoryStorage;
 #[cfg(feature = "test-util")]
 pub use simulated::{SimulatedStorage, Survives};

@@ -1,64 +1,93 @@
 //! The next frame: of the whole log, or of one stream.
 
-use super::{Current, Reader, Scope};
+use super::{At, Reader, Scope};
 use crate::error::{Error, Result};
-use crate::format::DATA_START;
 use crate::format::frame::Kind;
+use crate::format::{DATA_START, Invalid};
 use crate::ids::{LogOffset, SeqId};
 
 impl Reader {
-    pub(super) fn next_log_frame(&mut self) -> Result<bool> {
+    /// The next frame of the segment at hand; false if it has none.
+    #[inline]
+    pub(super) fn search(&mut self) -> Result<bool> {
+        match &self.scope {
+            Scope::Log => self.next_log_frame(),
+            Scope::Stream { .. } => self.next_stream_frame(),
+        }
+    }
+
+    #[inline(always)]
+    fn next_log_frame(&mut self) -> Result<bool> {
         loop {
-            let Some(at) = &mut self.at else { return Ok(false) };
-            let due = self.next_seq.max(at.segment.base());
-            if due >= at.segment.end_seq() {
+            let Some(At { segment, view, position, begun, current, .. }) = &mut self.at else {
+                return Ok(false);
+            };
+            let due = self.next_seq.max(segment.base());
+            if due >= segment.end_seq() {
                 return Ok(false);
             }
-            let Some(position) = at.position else {
-                match at.segment.frame_of(&mut at.view, due) {
-                    Ok(frame) => at.position = Some(frame.position),
-                    Err(error) => {
-                        let later = at.segment.frame_after_damage(&mut at.view, DATA_START, due + 1)?;
-                        self.next_seq =
-                            later.as_ref().map_or(at.segment.end_seq(), |frame| frame.header.first_seq);
-                        at.position = Some(later.map_or(DATA_START, |frame| frame.position));
-                        return Err(error);
-                    }
-                }
+            let Some(place) = *position else {
+                self.find_due(due)?;
                 continue;
             };
-            let (frame, damage) = match at.segment.frame_at(&mut at.view, position)? {
-                Ok(frame) => (Some(frame), None),
-                Err(invalid) => {
-                    (at.segment.frame_after_damage(&mut at.view, position + 8, due)?, Some(invalid))
-                }
-            };
-            // After damage the next good frame may be the one that was due: then no record was hit.
-            let frame = match frame {
-                Some(frame) if frame.header.first_seq <= due && damage.is_none() => frame,
-                later => {
-                    let later = later.as_ref();
-                    // Never beyond this segment, whatever a frame claims.
-                    let end = at.segment.end_seq();
-                    self.next_seq = later.map_or(end, |frame| frame.header.first_seq.clamp(due, end));
-                    self.finished = self.next_seq >= self.end_seq;
-                    at.position = Some(later.map_or(position, |frame| frame.position));
-                    return Err(at.segment.missing(due, position, damage, later));
-                }
-            };
-            at.position = Some(frame.position + frame.header.frame_bytes());
-            let next = frame.header.next_seq();
-            if frame.header.kind != Kind::Batch || next <= due {
+            current.clear();
+            let damage = segment.load_frame(view, place, &mut current.frame)?;
+            let header = &current.frame.header;
+            if damage.is_err() || header.first_seq > due {
+                return self.pass_damage(due, place, damage.err());
+            }
+            (*position, *begun) = (Some(place + header.frame_bytes()), true);
+            let next = header.next_seq();
+            if header.kind != Kind::Batch || next <= due {
                 self.next_seq = self.next_seq.max(next);
-            } else if !self.hides(&frame) {
-                let Some(at) = &self.at else { return Ok(false) };
-                self.current = Some(Current::new(&at.segment, frame));
+            } else if !self.hides_frame() {
+                self.begin_frame();
                 return Ok(true);
             }
         }
     }
 
-    pub(super) fn next_stream_frame(&mut self) -> Result<bool> {
+    /// Finds the frame that holds SeqId `due`. Where it is damaged, what follows comes next.
+    #[cold]
+    fn find_due(&mut self, due: u64) -> Result<()> {
+        let Some(at) = &mut self.at else { return Ok(()) };
+        match at.segment.frame_of(&mut at.view, due) {
+            Ok(frame) => at.position = Some(frame.position),
+            Err(error) => {
+                let later = at.segment.frame_after_damage(&mut at.view, DATA_START, due + 1)?;
+                self.next_seq = later.as_ref().map_or(at.segment.end_seq(), |frame| frame.header.first_seq);
+                at.position = Some(later.map_or(DATA_START, |frame| frame.position));
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// At `place` is not the frame of SeqId `due`. After damage the next good one may be: then no record
+    /// was hit.
+    #[cold]
+    fn pass_damage(&mut self, due: u64, place: u64, damage: Option<Invalid>) -> Result<bool> {
+        let Some(At { segment, view, position, current, .. }) = &mut self.at else { return Ok(false) };
+        let later = match &damage {
+            None => Some(current.frame),
+            Some(_) => segment.frame_after_damage(view, place + 8, due)?,
+        };
+        // Never beyond this segment, whatever a frame claims.
+        let end = segment.end_seq();
+        self.next_seq = later.as_ref().map_or(end, |frame| frame.header.first_seq.clamp(due, end));
+        self.finished = self.next_seq >= self.end_seq;
+        *position = Some(later.as_ref().map_or(place, |frame| frame.position));
+        Err(segment.missing(due, place, damage, later.as_ref()))
+    }
+
+    #[inline(always)]
+    fn begin_frame(&mut self) {
+        if let Some(At { view, current, .. }) = &mut self.at {
+            current.begin(view, &self.scope, self.next_seq, self.end_seq);
+        }
+    }
+
+    fn next_stream_frame(&mut self) -> Result<bool> {
         let Scope::Stream { id, next_log_offset, end_log_offset, in_order, thinned } = &mut self.scope else {
             return Ok(false);
         };
@@ -71,18 +100,18 @@ impl Reader {
             if at.frames.is_empty() {
                 at.frames = at.segment.stream_frames(id.as_bytes(), *next_log_offset, at.after)?;
             }
-            let Some(position) = at.frames.pop_front() else { return Ok(false) };
+            let Some(position) = at.frames.front().copied() else { return Ok(false) };
+            at.current.clear();
+            let loaded = at.segment.load_frame(&mut at.view, position, &mut at.current.frame)?;
+            at.frames.pop_front();
             at.after = position;
-            let damaged = |invalid: crate::format::Invalid| invalid.in_file(at.segment.name(), position);
-            let frame = match at.segment.frame_at(&mut at.view, position)? {
-                Ok(frame) => frame,
-                Err(invalid) => {
-                    self.damage.get_or_insert_with(|| damaged(invalid));
-                    continue;
-                }
-            };
-            let first = frame.header.first_log_offset;
-            if first + u64::from(frame.header.count) <= *next_log_offset {
+            if let Err(invalid) = loaded {
+                self.damage.get_or_insert_with(|| invalid.in_file(at.segment.name(), position));
+                continue;
+            }
+            let header = &at.current.frame.header;
+            let first = header.first_log_offset;
+            if first + u64::from(header.count) <= *next_log_offset {
                 continue;
             }
             let damage = self.damage.take();
@@ -94,20 +123,21 @@ impl Reader {
                     return self.pass_purged().map_or(Ok(true), Err);
                 }
                 // They were lost before, and what was left of their segment was purged.
-                let freed = self.inner.registry.read().any_freed_in(self.next_seq, frame.header.first_seq);
+                let freed = self.inner.registry.read().any_freed_in(self.next_seq, header.first_seq);
                 let due = std::mem::replace(next_log_offset, first);
                 at.frames.push_front(position);
                 at.after = position - 1;
                 return Err(if let Some(damage) = damage {
                     damage
                 } else if *thinned || freed {
-                    Error::Gone { first: SeqId(self.next_seq), next: SeqId(frame.header.first_seq) }
+                    Error::Gone { first: SeqId(self.next_seq), next: SeqId(header.first_seq) }
                 } else {
                     Error::stream_offset(at.segment.name(), position, *id, LogOffset(due), LogOffset(first))
                 });
             }
             *thinned = at.segment.opened()?.header.rewritten;
-            self.current = Some(Current::new(&at.segment, frame));
+            at.begun = true;
+            self.begin_frame();
             return Ok(true);
         }
     }

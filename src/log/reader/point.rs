@@ -2,10 +2,12 @@
 
 use super::Record;
 use crate::error::{Error, Result};
+use crate::format::control::Point;
 use crate::format::frame::Kind;
 use crate::ids::{LogOffset, SeqId, StreamId};
 use crate::log::Inner;
 use crate::segment::View;
+use crate::sync::atomic::Ordering;
 
 impl Inner {
     pub(in crate::log) fn record(&self, seq_id: SeqId) -> Result<Option<Record>> {
@@ -30,25 +32,29 @@ impl Inner {
             Err(error) => return Err(error),
             Ok(_) => {}
         }
-        let frame = segment.frame_of(&mut View::scattered(), seq_id.0)?;
-        let stream = StreamId::from_bytes(frame.header.stream);
-        if frame.header.kind != Kind::Batch {
+        let mut view = View::scattered();
+        let frame = segment.frame_of(&mut view, seq_id.0)?;
+        let header = &frame.header;
+        let stream = StreamId::from_bytes(header.stream);
+        if header.kind != Kind::Batch {
             return Ok(None);
         }
-        let purged = self.purged(stream);
+        let never = self.purges.load(Ordering::Acquire) == 0;
+        let purged = if never { Point::default() } else { self.purged(stream) };
         if seq_id.0 <= purged.seq {
             let (seq_id, log_offset) = (SeqId(purged.seq), LogOffset(purged.log_offset));
             return Err(Error::Purged { stream, seq_id, log_offset });
         }
-        let k = seq_id.0 - frame.header.first_seq;
-        let payload =
-            frame.record(k as usize).map_err(|invalid| invalid.in_file(segment.name(), frame.position))?;
+        let k = seq_id.0 - header.first_seq;
+        let (start, len) = view
+            .nth_record(&frame, k as usize)
+            .map_err(|invalid| invalid.in_file(segment.name(), frame.position))?;
         Ok(Some(Record {
             seq_id,
             stream,
-            log_offset: LogOffset(frame.header.first_log_offset + k),
-            unix_micros: frame.header.unix_micros,
-            payload,
+            log_offset: LogOffset(header.first_log_offset + k),
+            unix_micros: header.unix_micros,
+            payload: view.into_part(&frame, start, len),
         }))
     }
 

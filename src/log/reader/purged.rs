@@ -1,13 +1,21 @@
 //! What a purge means for who reads.
 
-use super::{Reader, Scope};
+use super::{At, Reader, Scope};
 use crate::error::{Error, Result};
 use crate::format::control::Point;
-use crate::ids::{LogOffset, SeqId};
+use crate::ids::{LogOffset, SeqId, StreamId};
 use crate::log::Inner;
 use crate::log::replay::Verdict;
-use crate::segment::{Frame, Segment};
+use crate::segment::Segment;
 use crate::sync::atomic::Ordering;
+
+/// What a whole-log reader knows of the purges up to its last look at their number.
+#[derive(Debug, Default)]
+pub(super) struct Purged {
+    any: bool,
+    /// The stream of the last frame, and up to where it was purged.
+    last: Option<([u8; 16], Point)>,
+}
 
 impl Reader {
     /// Begins behind what was purged. Who asked for something below is told so first.
@@ -16,11 +24,17 @@ impl Reader {
         self
     }
 
+    /// Nothing was purged since the last look.
+    #[inline]
+    pub(super) fn is_undisturbed(&self) -> bool {
+        self.inner.purges.load(Ordering::Acquire) == self.purges && self.first_error.is_none()
+    }
+
     /// The stream was purged up to the reader's place or beyond: it goes on behind that.
     pub(super) fn check_purges(&mut self) -> Result<()> {
         match self.first_error.take() {
             Some(error) => Err(error),
-            None if self.finished || self.inner.purges.load(Ordering::Acquire) == self.purges => Ok(()),
+            None if self.finished || self.is_undisturbed() => Ok(()),
             None => self.pass_purged().map_or(Ok(()), Err),
         }
     }
@@ -28,7 +42,7 @@ impl Reader {
     /// Moves behind what was purged; the error if that passed over anything that was wanted.
     pub(super) fn pass_purged(&mut self) -> Option<Error> {
         let read = match &self.scope {
-            Scope::Log => true,
+            Scope::Log => false,
             Scope::Stream { next_log_offset, end_log_offset, .. } => {
                 self.next_seq >= self.end_seq || next_log_offset >= end_log_offset
             }
@@ -40,6 +54,7 @@ impl Reader {
         // Before the look: what is purged after it is looked up again.
         self.purges = self.inner.purges.load(Ordering::Acquire);
         let Scope::Stream { id, next_log_offset, end_log_offset, in_order, .. } = &mut self.scope else {
+            self.purged = Purged { any: self.inner.registry.read().any_purged(), last: None };
             return None;
         };
         let Point { seq, log_offset } = self.inner.purged(*id);
@@ -52,21 +67,33 @@ impl Reader {
         *next_log_offset = log_offset + 1;
         self.next_seq = self.next_seq.max(seq + 1);
         self.finished = *next_log_offset >= *end_log_offset || self.next_seq >= self.end_seq;
-        self.current = None;
+        // What is left of the frame at hand is still to be read.
+        if let Some(At { view, current, .. }) = &mut self.at {
+            current.skip(view, &self.scope, self.next_seq);
+        }
         self.damage = None;
         Some(Error::Purged { stream, seq_id: SeqId(seq), log_offset: LogOffset(log_offset) })
     }
 
-    /// Whether the whole-log reader passes over all of a frame, because its stream was purged; it
-    /// begins behind the purged part of one that was purged in part.
-    pub(super) fn hides(&mut self, frame: &Frame) -> bool {
-        let registry = self.inner.registry.read();
-        let Some(upto) = registry.purged(&frame.header.stream) else { return false };
-        let next = frame.header.next_seq();
-        if upto.seq >= frame.header.first_seq {
-            self.next_seq = self.next_seq.max(next.min(upto.seq + 1));
+    /// Whether the whole-log reader passes over all of the frame it has come to, because its stream was
+    /// purged; it begins behind the purged part of one that was purged in part.
+    #[inline]
+    pub(super) fn hides_frame(&mut self) -> bool {
+        self.purged.any && self.is_hidden()
+    }
+
+    fn is_hidden(&mut self) -> bool {
+        let Some(at) = &self.at else { return false };
+        let header = &at.current.frame.header;
+        let upto = match self.purged.last.filter(|(last, _)| *last == header.stream) {
+            Some((_, upto)) => upto,
+            None => self.inner.purged(StreamId::from_bytes(header.stream)),
+        };
+        self.purged.last = Some((header.stream, upto));
+        if upto.seq >= header.first_seq {
+            self.next_seq = self.next_seq.max(header.next_seq().min(upto.seq + 1));
         }
-        self.next_seq >= next
+        self.next_seq >= header.next_seq()
     }
 }
 
