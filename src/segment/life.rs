@@ -4,7 +4,6 @@
 use super::{Segment, SegmentIndex, View, names};
 use crate::sync::atomic::Ordering;
 use std::io::ErrorKind;
-use std::sync::OnceLock;
 
 use bytes::Bytes;
 
@@ -62,7 +61,7 @@ impl Segment {
         };
         if full && self.remove_index().is_ok() {
             *self.view.write() = Bytes::new();
-            self.opened = OnceLock::new();
+            (self.opened, self.whole, self.stored) = Default::default();
             return true;
         }
         false
