@@ -68,6 +68,7 @@ pub struct Options {
     pub(crate) queue_bytes: u64,
     pub(crate) idle_witness: Duration,
     pub(crate) upkeep: Upkeep,
+    pub(crate) recycle: bool,
 }
 
 impl Default for Options {
@@ -83,6 +84,7 @@ impl Default for Options {
             queue_bytes: 64 << 20,
             idle_witness: Duration::from_millis(50),
             upkeep: Upkeep::Threads,
+            recycle: false,
         }
     }
 }
@@ -167,6 +169,26 @@ impl Options {
     pub fn upkeep(mut self, upkeep: Upkeep) -> Self {
         self.upkeep = upkeep;
         self
+    }
+
+    /// Makes the next segments of the files of freed ones, instead of removing those and filling new ones with
+    /// zeros: then each byte is written to the disk once, and no zeros are on their way beside a sync. Takes
+    /// effect under [`Durability::Sync`]; elsewhere no zeros are written anyway. Default: no.
+    ///
+    /// No more of them are kept than four, or than there are segments behind the first. Until it is written
+    /// over, what was purged or deleted stays in them, and behind the end of the segments made of them: where
+    /// it must leave the disk, leave this off. A file is used again only if it has one name and nobody, here or
+    /// in another process, has it open through this library; a copy made by other means while its segment is
+    /// being freed may be of both its uses, and is then found damaged. Needs ext4, xfs, f2fs or tmpfs, and no
+    /// reader that comes by the directory over a network or out of a virtual machine.
+    #[must_use]
+    pub fn recycle(mut self, recycle: bool) -> Self {
+        self.recycle = recycle;
+        self
+    }
+
+    pub(crate) fn recycles(&self) -> bool {
+        self.recycle && self.durability == Durability::Sync
     }
 
     pub(crate) fn validate(&self) -> Result<()> {

@@ -362,7 +362,7 @@ impl<'a> Examiner<'a> {
                     let finding = Finding::new(Severity::Note, &entry.name, "files in use", found);
                     self.found.findings.push(finding.remedy("remove it once nobody needs it"));
                 }
-                Name::Checkpoint | Name::Lock | Name::Spare => {}
+                Name::Checkpoint | Name::Lock | Name::Spare | Name::Free => {}
             }
             if !matches!(entry.kind, Name::Segment(_) | Name::Foreign | Name::Index(_)) {
                 self.read(&entry);

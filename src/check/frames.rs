@@ -156,7 +156,7 @@ impl Examiner<'_> {
                 at.walk.position = place;
                 continue;
             }
-            let written = at.walk.scanner.written_bytes(at.walk.position)?;
+            let written = at.walk.scanner.unfinished_bytes(at.walk.position, at.due, &at.header)?;
             if written == 0 && at.next_base.is_none() && !self.known_durable(at) {
                 return Ok(End::Log(at.due));
             }
@@ -214,6 +214,10 @@ impl Examiner<'_> {
         let places =
             places.map(|head| head.scan_position).filter(|place| *place > position && *place <= size);
         let Some(place) = places.min() else { return Ok(None) };
+        // Whatever its sectors held before is there again: all that can be lost is that one frame.
+        if at.header.recycled {
+            return Ok(Some(place));
+        }
         let mut start = position;
         while start < place {
             let end = (start / SECTOR + 1).saturating_mul(SECTOR).min(place);

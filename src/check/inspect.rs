@@ -91,6 +91,8 @@ pub struct SegmentFacts {
     pub salt: u32,
     /// It was written anew without some of its records.
     pub rewritten: bool,
+    /// Its file was a segment before: what stands behind its frames may be of that.
+    pub recycled: bool,
     /// In a rewritten segment, the SeqId behind its last one.
     pub end_seq_id: Option<SeqId>,
     /// Size of the file.
@@ -270,19 +272,22 @@ fn segment(
         unix_micros: header.created_micros,
         salt: header.salt,
         rewritten: header.rewritten,
+        recycled: header.recycled,
         end_seq_id: header.rewritten.then_some(SeqId(header.end)),
         file_bytes: size,
     }))?;
+    let mut due = header.base;
     while walk.position < size {
         let position = walk.position;
         match walk.look()? {
             Ok(seen) => {
+                due = seen.header.next_seq();
                 let facts = frame_facts(&mut walk, seen)?;
                 visitor(Inspected::Frame(facts))?;
             }
             Err(invalid) => {
                 let next_valid = walk.next_head(position + ALIGNMENT, |_| true)?.map(|(at, _)| at);
-                let written = walk.scanner.written_bytes(position)?;
+                let written = walk.scanner.unfinished_bytes(position, due, &header)?;
                 if next_valid.is_some() || written > 0 {
                     visitor(damage(position, invalid, next_valid))?;
                 }

@@ -333,6 +333,7 @@ impl Run<'_> {
             created_micros: self.found.last_micros,
             salt: self.storage.random() as u32,
             rewritten,
+            recycled: false,
             end: if rewritten { end } else { 0 },
         }
     }

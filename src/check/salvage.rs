@@ -36,6 +36,8 @@ pub(super) fn header(
         created_micros: 0,
         salt,
         rewritten: false,
+        // Nobody knows any more.
+        recycled: true,
         end: 0,
     };
     let stored =

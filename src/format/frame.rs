@@ -216,6 +216,12 @@ impl FrameHeader {
         self.check_shape(remaining)
     }
 
+    /// What a head says its first SeqId and its durable_upto are, be it valid or not.
+    pub(crate) fn numbers(bytes: &[u8]) -> Option<(u64, u64)> {
+        let head = bytes.first_chunk::<FRAME_HEADER_BYTES>()?;
+        Some((LE::read_u64(&head[16..24]), LE::read_u64(&head[24..32])))
+    }
+
     #[inline(always)]
     fn check_shape(&self, remaining: u64) -> Result<(), Invalid> {
         let most = SeqId::MAX.0.saturating_add(1);

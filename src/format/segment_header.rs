@@ -17,6 +17,8 @@ use crate::ids::SeqId;
 
 /// The segment was written anew without some of its records: SeqIds may be missing in it.
 const FLAG_REWRITTEN: u32 = 1;
+/// The file was a segment before: behind its frames, other bytes than zeros say nothing.
+const FLAG_RECYCLED: u32 = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
@@ -29,6 +31,8 @@ pub(crate) struct SegmentHeader {
     /// Seed of all checksums of this use of the file.
     pub(crate) salt: u32,
     pub(crate) rewritten: bool,
+    /// What stands behind the frames may be of an earlier use of the file.
+    pub(crate) recycled: bool,
     /// In a rewritten segment, the SeqId after its last one, present or not; otherwise 0. The frames
     /// of a rewritten segment end with a witness of this SeqId, so that its own end is told from
     /// damage.
@@ -44,7 +48,9 @@ impl SegmentHeader {
         LE::write_u64(&mut body[24..32], self.durable_upto);
         LE::write_i64(&mut body[32..40], self.created_micros);
         LE::write_u32(&mut body[40..44], self.salt);
-        LE::write_u32(&mut body[44..48], if self.rewritten { FLAG_REWRITTEN } else { 0 });
+        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
+        let flags = flag(self.rewritten, FLAG_REWRITTEN) | flag(self.recycled, FLAG_RECYCLED);
+        LE::write_u32(&mut body[44..48], flags);
         LE::write_u64(&mut body[48..56], self.end);
         head[..8].copy_from_slice(&SEGMENT_MAGIC);
         LE::write_u32(&mut head[8..12], FORMAT_VERSION);
@@ -67,7 +73,7 @@ impl SegmentHeader {
         let mut log_id = [0; 16];
         log_id.copy_from_slice(&body[..16]);
         let flags = LE::read_u32(&body[44..48]);
-        if flags & !FLAG_REWRITTEN != 0 {
+        if flags & !(FLAG_REWRITTEN | FLAG_RECYCLED) != 0 {
             return Err(Invalid::new(60, "known flags", format!("{flags:#010x}")).into());
         }
         let header = SegmentHeader {
@@ -77,6 +83,7 @@ impl SegmentHeader {
             created_micros: LE::read_i64(&body[32..40]),
             salt: LE::read_u32(&body[40..44]),
             rewritten: flags & FLAG_REWRITTEN != 0,
+            recycled: flags & FLAG_RECYCLED != 0,
             end: LE::read_u64(&body[48..56]),
         };
         header.check_numbers()?;
@@ -111,6 +118,7 @@ mod tests {
             created_micros: -3,
             salt: 0xdead_beef,
             rewritten: true,
+            recycled: true,
             end: 99,
         }
     }

@@ -16,6 +16,8 @@ pub(super) struct Survey {
     pub(super) checkpoints: Vec<String>,
     pub(super) temporary: Vec<String>,
     pub(super) spare: bool,
+    /// Freed segments that were to be made into the next ones.
+    pub(super) free: Vec<String>,
     pub(super) aside: Vec<String>,
     pub(super) foreign: Vec<String>,
 }
@@ -43,6 +45,7 @@ impl Survey {
                 Name::Checkpoint => survey.checkpoints.push(entry.name),
                 Name::Temporary => survey.temporary.push(entry.name),
                 Name::Spare => survey.spare = true,
+                Name::Free => survey.free.push(entry.name),
                 Name::Aside => survey.aside.push(entry.name),
                 Name::Lock => locked = true,
                 Name::Foreign => survey.foreign.push(entry.name),

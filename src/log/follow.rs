@@ -127,9 +127,12 @@ impl Inner {
     /// Where to go on. A writer that recovered has written again, in another file, what nothing
     /// witnessed as durable: some of that may be known here from the old one.
     fn rejoin(&self, survey: &Survey, place: Start) -> Result<Start> {
-        let moved =
-            survey.segments.iter().copied().find(|base| (place.base + 1..place.next_seq).contains(base));
         let segments = self.segments();
+        let new = |base: &u64| {
+            let known = segments.iter().any(|held| held.base() == *base);
+            *base > place.base || (*base < place.base && !known && !self.registry.read().is_freed(*base))
+        };
+        let moved = survey.segments.iter().copied().find(|base| *base < place.next_seq && new(base));
         let held = segments.iter().find(|held| held.base() == place.base);
         let replaced = match held {
             Some(held) => {

@@ -27,6 +27,7 @@ mod tests {
             created_micros: 0,
             salt: 1,
             rewritten: false,
+            recycled: false,
             end: 0,
         };
         let write = |name: &str, bytes: &[u8]| {

@@ -172,6 +172,7 @@ impl Inner {
                 .map_err(|e| Error::io("truncate", active.segment.name(), e))?;
             self.unindexed.lock().push(active.segment);
         }
+        self.keep_only(0);
         self.index_sealed()
     }
 

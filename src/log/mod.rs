@@ -20,6 +20,7 @@ pub(crate) mod producers;
 mod purge;
 mod reader;
 mod recovery;
+mod recycle;
 pub(crate) mod registry;
 mod replay;
 mod spare;
@@ -105,6 +106,7 @@ pub(crate) struct Inner {
     durable: AtomicU64,
     tail_moved: Watch,
     spare: Mutex<Option<spare::Spare>>,
+    kept: Mutex<recycle::Kept>,
     /// Somebody waits for it while it is made.
     spare_wanted: AtomicBool,
     duty: Signal,

@@ -193,7 +193,7 @@ impl Log {
         let closed = checkpoints.newest.as_ref().map_or(survey.is_new(), |newest| newest.head.clean);
         report.clean = closed && replay.next_seq == start.next_seq && report.torn.is_none();
 
-        let spare = survey.spare.then(|| spare::adopt(storage.as_ref(), options.segment_bytes)).flatten();
+        let spare = survey.spare.then(|| spare::adopt(storage.as_ref(), &options)).flatten();
         let capacity = spare::first_capacity(spare.as_ref(), options.segment_bytes);
         let tail = tail(&replay, streams, producers, capacity);
         let generation = checkpoints.newest.as_ref().map_or(0, |newest| newest.head.generation);
@@ -310,6 +310,7 @@ fn build(
         durable: AtomicU64::new(replay.next_seq - 1),
         tail_moved: Watch::default(),
         spare: Mutex::new(None),
+        kept: Mutex::default(),
         spare_wanted: AtomicBool::new(false),
         duty: Signal::default(),
         syncing: Mutex::new(()),

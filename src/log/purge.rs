@@ -191,13 +191,16 @@ impl Inner {
         }
         // A file that a power cut brings back is known to be freed, so the directory need not be synced.
         let mut outcome = Ok(());
-        unremoved.retain(|segment| match segment.remove_files() {
-            Ok(()) => false,
-            Err(error) => {
-                outcome = Err(error);
-                true
-            }
+        drop(segments);
+        unremoved.retain_mut(|segment| {
+            let gone = match self.keep_for_next(segment) {
+                Ok(false) => segment.remove_files(),
+                other => other.map(drop),
+            };
+            outcome = std::mem::replace(&mut outcome, Ok(())).and(gone.clone());
+            gone.is_err()
         });
+        self.keep_no_more();
         outcome
     }
 

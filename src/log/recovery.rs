@@ -154,6 +154,7 @@ fn rewrite(home: &Home, replay: &mut Replay) -> Result<Vec<Scanned>> {
             created_micros: replay.last_micros,
             salt: home.storage.random() as u32,
             rewritten: false,
+            recycled: false,
             end: 0,
         };
         written.push(rewrite_segment(home, old, run, header)?);
@@ -256,6 +257,10 @@ fn sweep(home: &Home, survey: &Survey, rewritten: &[Scanned], replay: &Replay) -
     };
     let indexes = survey.indexes.iter().filter(|base| gone(base)).map(|base| names::index(*base));
     let freed = survey.freed.iter().map(|base| names::segment(*base));
+    // No debris, and not adopted either: they are full-sized, and who opens a log may want little.
+    for name in &survey.free {
+        let _ = home.storage.remove(name);
+    }
     let debris: Vec<String> = survey.temporary.iter().cloned().chain(indexes).chain(freed).collect();
     debris.into_iter().filter(|name| home.storage.remove(name).is_ok()).collect()
 }

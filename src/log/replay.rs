@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::format::checkpoint::Checkpoint;
 use crate::format::control::{Control, NOTE_BYTES, Note, Produced};
 use crate::format::frame::{FrameHeader, Kind};
+use crate::format::segment_header::SegmentHeader;
 use crate::format::{ALIGNMENT, DATA_START, FRAME_HEADER_BYTES, Invalid};
 use crate::segment::scan::{Scanner, read_header};
 use crate::segment::{Home, check_identity, names};
@@ -125,6 +126,8 @@ pub(super) struct Scan<'a> {
     replay: Replay,
     /// The first SeqId that a rewritten segment no longer has.
     lost_at: Option<u64>,
+    /// Of the segment at hand.
+    header: Option<SegmentHeader>,
 }
 
 /// What stood where a frame was due.
@@ -155,7 +158,7 @@ impl<'a> Scan<'a> {
             controls: Vec::new(),
             produced: Vec::new(),
         };
-        Scan { home, segments, streams, verdict, replay, lost_at: None }
+        Scan { home, segments, streams, verdict, replay, lost_at: None, header: None }
     }
 
     /// Scans from `start` on. `segments` are the bases of all segments there are.
@@ -177,6 +180,7 @@ impl<'a> Scan<'a> {
             let header = read_header(file.as_ref(), &name)?;
             check_identity(&header, &self.home.log_id(&header.log_id), base, &name)?;
             self.replay.durable = self.replay.durable.max(header.durable_upto);
+            self.header = Some(header);
             let mut scanner = Scanner::new(file.as_ref(), &name, header.salt)?;
             // Beside a writer that recovered, a follower's place may be gone: it goes on in the next.
             let here =
@@ -338,9 +342,7 @@ impl<'a> Scan<'a> {
         position: u64,
         invalid: &Invalid,
     ) -> Result<()> {
-        if self.verdict == Verdict::Peek
-            && scanner.bytes(position, FRAME_HEADER_BYTES as u64)?.iter().all(|b| *b == 0)
-        {
+        if self.verdict == Verdict::Peek && self.nothing_begun(scanner, position)? {
             return Ok(());
         }
         let judged = self.judge(scanner, name, k, position, invalid);
@@ -351,6 +353,18 @@ impl<'a> Scan<'a> {
         let finished = Scanner::new(file, name, scanner.salt())?.frame_at(position)?.is_ok();
         (self.replay.cut, self.replay.orphans) = (None, Vec::new());
         if finished { Ok(()) } else { judged }
+    }
+
+    /// No frame was begun at `position` as far as a look at it shows.
+    fn nothing_begun(&self, scanner: &mut Scanner<'_>, position: u64) -> Result<bool> {
+        let head = scanner.bytes(position, FRAME_HEADER_BYTES as u64)?;
+        if head.iter().all(|b| *b == 0) {
+            return Ok(true);
+        }
+        match self.header.filter(|header| header.recycled) {
+            Some(header) => Ok(scanner.begun_bytes(position, self.replay.next_seq, &header)? == 0),
+            None => Ok(false),
+        }
     }
 
     /// Nothing valid stands at `position`, where `next_seq` was due: corrupt, or the end.
@@ -381,7 +395,10 @@ impl<'a> Scan<'a> {
         if let Some((at, _)) = witness {
             return Err(corrupt(format!("the frame at {at}")));
         }
-        let written = scanner.written_bytes(position)?;
+        let written = match &self.header {
+            Some(header) => scanner.unfinished_bytes(position, due, header)?,
+            None => 0,
+        };
         for base in self.segments.iter().skip(k + 1) {
             self.judge_later(*base, due).map_err(|witness| match witness {
                 Ok(witness) => corrupt(witness),

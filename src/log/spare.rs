@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::Inner;
 use crate::error::{Error, Result};
-use crate::format::MIN_SEGMENT_BYTES;
-use crate::options::{Durability, Upkeep};
+use crate::format::{MIN_SEGMENT_BYTES, SEGMENT_HEADER_BYTES};
+use crate::options::{Durability, Options, Upkeep};
 use crate::segment::names;
-use crate::storage::{Access, Storage, StorageFile};
+use crate::storage::{Access, Storage, StorageFile, read_full};
 use crate::sync::atomic::Ordering;
 use crate::sync::thread;
 
@@ -22,18 +22,25 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// Each next segment may be this much larger, up to the size asked for.
 const GROWTH: u64 = 4;
 
-/// A file of zeros that carries no name of a segment yet.
+/// A file that carries no name of a segment yet: zeros, or what was a segment before.
 #[derive(Debug)]
 pub(super) struct Spare {
-    file: Arc<dyn StorageFile>,
-    capacity: u64,
+    pub(super) file: Arc<dyn StorageFile>,
+    pub(super) capacity: u64,
+    /// It was a segment before: its bytes mean nothing.
+    pub(super) recycled: bool,
 }
 
 /// The spare that an earlier life left, if it is of use.
-pub(super) fn adopt(storage: &dyn Storage, segment_bytes: u64) -> Option<Spare> {
+pub(super) fn adopt(storage: &dyn Storage, options: &Options) -> Option<Spare> {
     let file = storage.open(NAME, Access::Write).ok()?;
     let capacity = file.size().ok()?;
-    (MIN_SEGMENT_BYTES..=segment_bytes).contains(&capacity).then_some(Spare { file, capacity })
+    let mut head = [0; SEGMENT_HEADER_BYTES];
+    read_full(file.as_ref(), &mut head, 0).ok()?;
+    // The header of a segment was durable before its file could come here.
+    let recycled = head.iter().any(|byte| *byte != 0);
+    let fits = (MIN_SEGMENT_BYTES..=options.segment_bytes).contains(&capacity);
+    (fits && (options.recycles() || !recycled)).then_some(Spare { file, capacity, recycled })
 }
 
 /// Capacity of the first segment of this life.
@@ -61,7 +68,7 @@ fn make(
     };
     let made = made.map_err(|e| Error::io("create", &temporary, e)).and_then(|file| {
         storage.rename(&temporary, NAME).map_err(|e| Error::io("rename", &temporary, e))?;
-        Ok(Spare { file, capacity })
+        Ok(Spare { file, capacity, recycled: false })
     });
     if made.is_err() {
         // Gives back what a full disk had left; a failure to do so is the same failure again.
@@ -71,26 +78,23 @@ fn make(
 }
 
 /// A spare of at least `capacity` bytes, made now if none is ready. It is named [`NAME`].
-pub(super) fn take(
-    ready: &mut Option<Spare>,
-    storage: &dyn Storage,
-    durability: Durability,
-    capacity: u64,
-) -> Result<Arc<dyn StorageFile>> {
-    let spare = match ready.take().filter(|spare| spare.capacity >= capacity) {
-        Some(spare) => spare,
-        None => make(storage, durability, capacity, &|_| false)?,
-    };
-    Ok(spare.file)
+pub(super) fn take(inner: &Inner, ready: &mut Option<Spare>, capacity: u64) -> Result<Spare> {
+    let ready = ready.take().filter(|spare| spare.capacity >= capacity);
+    match ready.or_else(|| inner.recycle(capacity)) {
+        Some(spare) => Ok(spare),
+        None => inner.make(capacity, &|_| false),
+    }
 }
 
 /// Makes the next spare, if there is none, and returns the capacity of the one there is: where the
 /// disk has no room for `capacity`, that is less.
 pub(super) fn prepare(inner: &Inner, mut capacity: u64) -> Result<u64> {
     let mut slot = inner.spare.lock();
+    if slot.is_none() {
+        *slot = inner.recycle(capacity);
+    }
     while slot.is_none() {
-        let (storage, durability) = (inner.home.storage.as_ref(), inner.options.durability);
-        match make(storage, durability, capacity, &|done| inner.has_time(done, capacity)) {
+        match inner.make(capacity, &|done| inner.has_time(done, capacity)) {
             Ok(spare) => *slot = Some(spare),
             Err(error) if is_full(&error) && smaller(capacity) < capacity => capacity = smaller(capacity),
             Err(error) => return Err(error),
@@ -100,6 +104,15 @@ pub(super) fn prepare(inner: &Inner, mut capacity: u64) -> Result<u64> {
 }
 
 impl Inner {
+    /// Files that are kept for later give way where the disk is full.
+    fn make(&self, capacity: u64, pace: &dyn Fn(u64) -> bool) -> Result<Spare> {
+        let make = || make(self.home.storage.as_ref(), self.options.durability, capacity, pace);
+        match make() {
+            Err(error) if is_full(&error) && self.keep_only(0) => make(),
+            made => made,
+        }
+    }
+
     /// Whether there is time to make the rest of a spare little by little; takes its share of that time.
     /// Zeros that are on their way to the disk hold up whoever waits for a sync: so they are made as the
     /// segment before them fills, about twice as fast, and slowly while it does not.

@@ -65,6 +65,8 @@ pub struct DirectoryStats {
     pub damaged_checkpoints: Vec<String>,
     /// The segment prepared ahead.
     pub spare: Option<FileStats>,
+    /// Freed segments that the next ones are made of.
+    pub free: Vec<FileStats>,
     /// Index files, oldest first.
     pub indexes: Vec<FileStats>,
     /// Files that keep what was cut out or put aside, by a recovery or a repair.
@@ -203,6 +205,9 @@ impl Log {
         }
         if survey.spare {
             stats.spare = inner.file_stats(names::SPARE)?;
+        }
+        for name in survey.free {
+            stats.free.extend(inner.file_stats(&name)?);
         }
         for base in survey.indexes {
             stats.indexes.extend(inner.file_stats(&names::index(base))?);

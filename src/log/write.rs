@@ -168,21 +168,23 @@ impl Inner {
         let harmless = |error| Failure { error, poison: false };
         let storage = &self.home.storage;
         let name = crate::segment::names::segment(roll.base);
-        let header = SegmentHeader {
+        let mut header = SegmentHeader {
             log_id: self.home.own_log_id(),
             base: roll.base,
             durable_upto: self.durable.load(Ordering::Acquire),
             created_micros: roll.unix_micros,
             salt: roll.salt,
             rewritten: false,
+            recycled: false,
             end: 0,
         };
         // Held until the file has its own name: the keeper must not put another one under this.
         self.spare_wanted.store(true, Ordering::Relaxed);
         let mut ready = self.spare.lock();
         self.spare_wanted.store(false, Ordering::Relaxed);
-        let file = spare::take(&mut ready, storage.as_ref(), self.options.durability, roll.capacity)
-            .map_err(harmless)?;
+        let spare = spare::take(self, &mut ready, roll.capacity).map_err(harmless)?;
+        let file = spare.file;
+        header.recycled = spare.recycled;
         file.write_at(&header.encode(), 0).map_err(|e| harmless(Error::io("write", spare::NAME, e)))?;
         let fatal = |operation, file: &str, e| Failure { error: Error::io(operation, file, e), poison: true };
         file.sync().map_err(|e| fatal("sync", spare::NAME, e))?;

@@ -5,6 +5,8 @@ use super::{Segment, SegmentIndex, View, names};
 use crate::sync::atomic::Ordering;
 use std::io::ErrorKind;
 
+use bytes::Bytes;
+
 use crate::error::{Error, Result};
 use crate::format::DATA_START;
 use crate::format::control::Point;
@@ -50,20 +52,39 @@ impl Segment {
         self.freed.load(Ordering::Acquire)
     }
 
+    /// Closes its file, if it was one of `capacity` bytes and nobody reads it. The index goes first: it must
+    /// not outlive its segment.
+    pub(crate) fn let_go(&mut self, capacity: u64) -> bool {
+        let full = match self.opened.get() {
+            Some(opened) => opened.file.size().is_ok_and(|size| size == capacity),
+            None => true,
+        };
+        if full && self.remove_index().is_ok() {
+            *self.view.write() = Bytes::new();
+            (self.opened, self.whole, self.stored) = Default::default();
+            return true;
+        }
+        false
+    }
+
+    fn remove_index(&self) -> Result<()> {
+        self.remove(&names::index(self.base))
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        match self.home.storage.remove(name) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("remove", name, error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Removes segment and index. Who has the segment mapped keeps its bytes; nobody can write the
     /// index any more. What is gone already is gone.
     pub(crate) fn remove_files(&self) -> Result<()> {
         self.set_freed();
         let _nobody_writes_the_index = self.index.write();
-        for name in [names::index(self.base), self.name.clone()] {
-            match self.home.storage.remove(&name) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(Error::io("remove", &name, error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        self.remove_index()?;
+        self.remove(&self.name)
     }
 
     /// True if no stream has anything left in here; `purged` says how far a stream was purged. A

@@ -12,6 +12,7 @@ pub(crate) const TEMPORARY: &str = ".tmp";
 const SEGMENT: &str = ".segment";
 const INDEX: &str = ".index";
 const ASIDE: &str = ".aside";
+const FREE: &str = ".free";
 
 pub(crate) fn segment(base: u64) -> String {
     format!("{base:020}{SEGMENT}")
@@ -19,6 +20,11 @@ pub(crate) fn segment(base: u64) -> String {
 
 pub(crate) fn index(base: u64) -> String {
     format!("{base:020}{INDEX}")
+}
+
+/// What was segment `base`, freed, until the next segments are made of it.
+pub(crate) fn free(base: u64) -> String {
+    format!("{base:020}{FREE}")
 }
 
 /// Bytes kept when they were cut from segment `base` at `position`.
@@ -44,6 +50,7 @@ pub(crate) enum Name {
     Checkpoint,
     Lock,
     Spare,
+    Free,
     Aside,
     Temporary,
     Foreign,
@@ -59,6 +66,8 @@ pub(crate) fn parse(name: &str) -> Name {
         Name::Segment(base)
     } else if let Some(base) = number(INDEX) {
         Name::Index(base)
+    } else if number(FREE).is_some() {
+        Name::Free
     } else if CHECKPOINTS.contains(&name) {
         Name::Checkpoint
     } else if name == LOCK {
@@ -83,6 +92,7 @@ mod tests {
     fn names_are_read_back() {
         assert_eq!(parse(&segment(42)), Name::Segment(42));
         assert_eq!(parse(&index(u64::MAX)), Name::Index(u64::MAX));
+        assert_eq!(parse(&free(42)), Name::Free);
         assert_eq!(parse(&temporary(&segment(1))), Name::Temporary);
         assert_eq!(parse(&temporary(SPARE)), Name::Temporary);
         assert_eq!(parse(&aside(3, 99)), Name::Aside);

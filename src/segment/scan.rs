@@ -136,6 +136,39 @@ impl<'a> Scanner<'a> {
         Ok(end - position)
     }
 
+    /// Bytes from `position`, where `due` was due, to the last one that was written in this use of the file. In
+    /// a recycled one that is known of whole frames and of a head that speaks of this use, and of nothing else.
+    pub(crate) fn unfinished_bytes(
+        &mut self,
+        position: u64,
+        due: u64,
+        header: &SegmentHeader,
+    ) -> Result<u64> {
+        if !header.recycled {
+            return self.written_bytes(position);
+        }
+        let mut end = position + self.begun_bytes(position, due, header)?;
+        let mut from = position + ALIGNMENT;
+        while let Some((at, frame)) = self.next_valid(from, |frame| frame.first_seq >= due)? {
+            end = end.max(at + frame.frame_bytes());
+            from = at + frame.frame_bytes();
+        }
+        Ok(end - position)
+    }
+
+    /// In a recycled segment, bytes of the frame that was begun at `position`, where `due` was due; 0 if none
+    /// was. Numbers of an earlier use are lower than those of this one, so either of a head's two says whose it
+    /// is, the other one damaged or torn. (Not those that a failed write left: then a torn tail is told of
+    /// that is none.) Where nobody knows its length, it is all there is.
+    pub(crate) fn begun_bytes(&mut self, position: u64, due: u64, header: &SegmentHeader) -> Result<u64> {
+        let remaining = self.size.saturating_sub(position);
+        let head = self.bytes(position, FRAME_HEADER_BYTES as u64)?;
+        let Some(numbers) = FrameHeader::numbers(head) else { return Ok(0) };
+        let ours = numbers.0 == due || (header.base.saturating_sub(1)..due).contains(&numbers.1);
+        let whole = FrameHeader::peek(head, remaining).map_or(remaining, |frame| frame.frame_bytes());
+        Ok(if ours { whole } else { 0 })
+    }
+
     /// The first valid frame at or after `from` that `accept` takes. Costs a look at every
     /// eighth byte, so it is for damaged files only.
     pub(crate) fn next_valid(

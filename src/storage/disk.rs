@@ -7,10 +7,10 @@ use std::collections::hash_map::RandomState;
 use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use memmap2::{MmapOptions, MmapRaw, UncheckedAdvice};
 
@@ -34,12 +34,16 @@ const KEEPS_BLOCKS: [u32; 4] = [
     0xF2F5_2010, // f2fs
 ];
 
+/// How often a name is looked up that leads to another file the next moment, or to one that is locked.
+const LOOKS: u32 = 200;
+const LOCKED_PAUSE: Duration = Duration::from_millis(5);
+
 /// A directory of the file system.
 #[derive(Debug)]
 pub struct DiskStorage {
     directory: PathBuf,
     handle: File,
-    store_through_map: bool,
+    keeps_blocks: bool,
 }
 
 impl DiskStorage {
@@ -79,9 +83,9 @@ impl DiskStorage {
         if !kind.is_dir() {
             return Err(Error::NotALog { directory: shown, found: "a file".into() });
         }
-        let store_through_map =
+        let keeps_blocks =
             rustix::fs::fstatfs(&handle).is_ok_and(|stat| KEEPS_BLOCKS.contains(&(stat.f_type as u32)));
-        Ok(DiskStorage { directory: directory.to_owned(), handle, store_through_map })
+        Ok(DiskStorage { directory: directory.to_owned(), handle, keeps_blocks })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -89,8 +93,43 @@ impl DiskStorage {
     }
 
     fn new_file(&self, name: &str) -> io::Result<File> {
-        File::options().read(true).write(true).create(true).truncate(true).open(self.path(name))
+        let file =
+            File::options().read(true).write(true).create(true).truncate(true).open(self.path(name))?;
+        if self.keeps_blocks {
+            file.lock_shared()?;
+        }
+        Ok(file)
     }
+
+    fn disk_file(&self, file: File, access: Access) -> Arc<dyn StorageFile> {
+        Arc::new(DiskFile::new(file, self.keeps_blocks && access == Access::Write))
+    }
+
+    /// Opens a file that is there, with a shared lock on it: whoever has one open or mapped has that. One that
+    /// was given another name before the lock was there may be written over: the name is looked up again.
+    fn existing_file(&self, path: &Path, access: Access) -> io::Result<File> {
+        for _ in 0..LOOKS {
+            let file = File::options().read(true).write(access == Access::Write).open(path)?;
+            // Where nothing is reclaimed nobody asks for the lock; the writer's own has one of another kind.
+            if !self.keeps_blocks || path.ends_with(LOCK_NAME) {
+                return Ok(file);
+            }
+            match file.try_lock_shared() {
+                Ok(()) if is_named(&file, path)? => return Ok(file),
+                Ok(()) => {}
+                // For a moment: it is being reclaimed.
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCKED_PAUSE),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::WouldBlock, "expected no exclusive lock on it but for a moment"))
+    }
+}
+
+/// Whether this is the file that has the name now.
+fn is_named(file: &File, path: &Path) -> io::Result<bool> {
+    let (opened, named) = (file.metadata()?, fs::symlink_metadata(path)?);
+    Ok((opened.dev(), opened.ino()) == (named.dev(), named.ino()))
 }
 
 fn write_zeros(file: &File, start: u64, end: u64) -> io::Result<()> {
@@ -148,7 +187,7 @@ impl Storage for DiskStorage {
     fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn StorageFile>> {
         let file = self.new_file(name)?;
         write_zeros(&file, 0, len)?;
-        Ok(Arc::new(DiskFile::new(file, self.store_through_map)))
+        Ok(self.disk_file(file, Access::Write))
     }
 
     fn reserve(&self, name: &str, len: u64) -> io::Result<Arc<dyn StorageFile>> {
@@ -159,7 +198,7 @@ impl Storage for DiskStorage {
             Err(e) => return Err(e.into()),
         }
         file.sync_data()?;
-        Ok(Arc::new(DiskFile::new(file, self.store_through_map)))
+        Ok(self.disk_file(file, Access::Write))
     }
 
     fn create_durable(
@@ -178,7 +217,7 @@ impl Storage for DiskStorage {
         }
         write_zeros(&file, done, len)?;
         file.sync_data()?;
-        Ok(Arc::new(DiskFile::new(file, self.store_through_map)))
+        Ok(self.disk_file(file, Access::Write))
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn StorageFile>> {
@@ -191,12 +230,35 @@ impl Storage for DiskStorage {
                 format!("expected a regular file, found {found}"),
             ));
         }
-        let file = File::options().read(true).write(access == Access::Write).open(path)?;
-        Ok(Arc::new(DiskFile::new(file, self.store_through_map && access == Access::Write)))
+        Ok(self.disk_file(self.existing_file(&path, access)?, access))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         fs::rename(self.path(from), self.path(to))
+    }
+
+    fn reclaim(&self, from: &str, to: &str) -> io::Result<Option<Arc<dyn StorageFile>>> {
+        // Elsewhere a lock may belong to a process and not to an open file (NFS), and so say nothing.
+        if !self.keeps_blocks {
+            return Ok(None);
+        }
+        let path = self.path(from);
+        let file = File::options().read(true).write(true).open(&path)?;
+        match file.try_lock() {
+            Ok(()) if is_named(&file, &path)? => {}
+            Ok(()) | Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        let to = self.path(to);
+        fs::rename(&path, &to)?;
+        // A second name is somebody's copy. None is made by the old name any more.
+        if file.metadata()?.nlink() != 1 {
+            fs::rename(&to, &path)?;
+            return Ok(None);
+        }
+        // Who opened it before the rename and comes to lock it only now finds that its name is gone.
+        file.lock_shared()?;
+        Ok(Some(self.disk_file(file, Access::Write)))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -251,7 +313,8 @@ impl StorageLock for DiskLock {
 
 #[derive(Debug)]
 struct DiskFile {
-    file: File,
+    /// Maps have it too: the lock on it goes with the last of all.
+    file: Arc<File>,
     store_through_map: bool,
     /// Made at the first small store.
     stores: OnceLock<MmapRaw>,
@@ -259,7 +322,7 @@ struct DiskFile {
 
 impl DiskFile {
     fn new(file: File, store_through_map: bool) -> Self {
-        DiskFile { file, store_through_map, stores: OnceLock::new() }
+        DiskFile { file: Arc::new(file), store_through_map, stores: OnceLock::new() }
     }
 }
 
@@ -283,7 +346,7 @@ impl StorageFile for DiskFile {
         let map = match self.stores.get() {
             Some(map) => map,
             None => {
-                let map = MmapOptions::new().map_raw(&self.file)?;
+                let map = MmapOptions::new().map_raw(&*self.file)?;
                 self.stores.get_or_init(|| map)
             }
         };
@@ -328,10 +391,10 @@ impl StorageFile for DiskFile {
             return Ok(None);
         }
         // Raw, because the file may still be written to beyond what readers look at.
-        let map = MmapOptions::new().len(len as usize).map_raw_read_only(&self.file)?;
+        let map = MmapOptions::new().len(len as usize).map_raw_read_only(&*self.file)?;
         let (base, len) = (map.as_ptr(), map.len());
-        let owner: Arc<dyn Any + Send + Sync> = Arc::new(map);
-        // SAFETY: `owner` is the map itself; its address does not change when the Arc moves.
+        let owner: Arc<dyn Any + Send + Sync> = Arc::new((map, Arc::clone(&self.file)));
+        // SAFETY: `owner` has the map itself; its address does not change when the Arc moves.
         Ok(Some(unsafe { Mapping::new(base, len, owner) }))
     }
 }

@@ -91,6 +91,17 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
+    fn reclaim(&self, from: &str, to: &str) -> io::Result<Option<Arc<dyn StorageFile>>> {
+        let mut files = self.shared.files.lock();
+        let mut file = files.remove(from).ok_or_else(|| not_found(from))?;
+        // Whoever has a clone could make another; here nobody has, and nobody comes while this is locked.
+        let alone =
+            Arc::get_mut(&mut file).is_some() && Arc::get_mut(&mut file.content.write().buffer).is_some();
+        let name = if alone { to } else { from };
+        files.insert(name.to_owned(), Arc::clone(&file));
+        Ok(alone.then_some(file as Arc<dyn StorageFile>))
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         self.shared.files.lock().remove(name).map(drop).ok_or_else(|| not_found(name))
     }

@@ -92,6 +92,18 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// The system's; then nothing was renamed.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
+    /// Gives a file another name, whose content is of no use to anybody any more, and whose bytes the
+    /// caller may write over from then on: only if nobody, in this process or another, has the file open
+    /// or mapped, or can come by it under its old name. Otherwise nothing is done, and that is what a
+    /// storage does that can't know.
+    ///
+    /// # Errors
+    /// The system's; then nothing was renamed.
+    fn reclaim(&self, from: &str, to: &str) -> io::Result<Option<Arc<dyn StorageFile>>> {
+        let _nobody_can_say = (from, to);
+        Ok(None)
+    }
+
     /// Removes a name; the file lives on while it is open or mapped.
     ///
     /// # Errors

@@ -176,13 +176,14 @@ impl Storage for SimulatedStorage {
         let file = disk.files.len();
         disk.files.push(Content::zeros(has as usize));
         disk.change(NameChange::Set(name.to_owned(), file));
-        drop(disk);
-        made.map(|()| Arc::new(SimulatedFile { storage: self.clone(), file }) as Arc<dyn StorageFile>)
+        made.map(|()| SimulatedFile::open(self, &mut disk, file))
     }
 
     fn open(&self, name: &str, _access: Access) -> io::Result<Arc<dyn StorageFile>> {
-        let file = self.call(|disk| disk.find(name))?;
-        Ok(Arc::new(SimulatedFile { storage: self.clone(), file }))
+        self.call(|disk| {
+            let file = disk.find(name)?;
+            Ok(SimulatedFile::open(self, disk, file))
+        })
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -191,6 +192,17 @@ impl Storage for SimulatedStorage {
             disk.change(NameChange::Rename(from.to_owned(), to.to_owned(), file));
             Ok(())
         })
+    }
+
+    fn reclaim(&self, from: &str, to: &str) -> io::Result<Option<Arc<dyn StorageFile>>> {
+        let mut disk = self.disk.lock();
+        disk.count()?;
+        let file = disk.find(from)?;
+        if disk.open.get(&file).is_some_and(|open| *open > 0) {
+            return Ok(None);
+        }
+        disk.change(NameChange::Rename(from.to_owned(), to.to_owned(), file));
+        Ok(Some(SimulatedFile::open(self, &mut disk, file)))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -244,7 +256,20 @@ struct SimulatedFile {
     file: usize,
 }
 
+impl Drop for SimulatedFile {
+    fn drop(&mut self) {
+        if let Some(open) = self.storage.disk.lock().open.get_mut(&self.file) {
+            *open -= 1;
+        }
+    }
+}
+
 impl SimulatedFile {
+    fn open(storage: &SimulatedStorage, disk: &mut Disk, file: usize) -> Arc<dyn StorageFile> {
+        *disk.open.entry(file).or_default() += 1;
+        Arc::new(SimulatedFile { storage: storage.clone(), file })
+    }
+
     fn content<T>(&self, act: impl FnOnce(&mut Content) -> T) -> io::Result<T> {
         self.storage.call(|disk| self.of(disk).map(act))
     }

@@ -169,7 +169,7 @@ impl Figures {
             }),
             damaged_checkpoints: directory.damaged_checkpoints,
             bytes_since_checkpoint: stats.bytes_since_checkpoint,
-            spare_bytes: directory.spare.map_or(0, |file| file.bytes),
+            spare_bytes: directory.spare.iter().chain(&directory.free).map(|file| file.bytes).sum(),
             index_files: directory.indexes.len(),
             index_bytes: directory.indexes.iter().map(|file| file.bytes).sum(),
             aside: directory

@@ -21,6 +21,8 @@ pub(super) struct Disk {
     /// Oldest first; not synced.
     pub(super) name_changes: VecDeque<NameChange>,
     pub(super) locked: bool,
+    /// How often each file is open.
+    pub(super) open: BTreeMap<usize, usize>,
     pub(super) clock: i64,
     pub(super) random: Random,
     pub(super) calls: u64,

@@ -180,7 +180,11 @@ impl Program {
     pub fn of_seed(seed: u64) -> Program {
         // One in sixteen runs threads.
         let mut source = Source::Seed(crate::draw::Random(seed ^ 0x5EED_0000_0000));
-        Program::draw(&mut source, seed, seed % 16 == 15)
+        match seed % 8 {
+            // One in eight uses files again and again, which others hardly ever come to.
+            3 => Program::draw_wear(&mut source, seed),
+            _ => Program::draw(&mut source, seed, seed % 16 == 15),
+        }
     }
 
     /// A program of one's own bytes, single-threaded: every string of bytes is one.
@@ -195,6 +199,22 @@ impl Program {
         let lives = 2 + source.below(5);
         let lives = (0..lives).map(|_| Life::draw(source, ingest, durability, threads)).collect();
         Program { disk_seed: disk_seed ^ (source.below(65_536) << 40), ingest, lives }
+    }
+
+    /// One stream that is filled and purged: segments are freed, and their files make the next ones.
+    fn draw_wear(source: &mut Source<'_>, disk_seed: u64) -> Program {
+        let lives = 2 + source.below(4);
+        let lives = (0..lives).map(|_| {
+            let mut life = Life { large: false, ..Life::draw(source, false, 0, false) };
+            if let Some(at) = &mut life.faults.crash_at {
+                *at = 1 + source.below(1_000);
+            }
+            let count = 20 + source.below(60);
+            life.ops = (0..count).map(|_| Op::draw_wear(source)).collect();
+            life
+        });
+        let lives = lives.collect();
+        Program { disk_seed: disk_seed ^ (source.below(65_536) << 40), ingest: false, lives }
     }
 
     /// How many operations it has.
@@ -314,6 +334,22 @@ impl Op {
             _ => {
                 Op::Append { stream, count: 1 + source.below(40), len: draw_len(source), terms: On::Nothing }
             }
+        }
+    }
+}
+
+impl Op {
+    fn draw_wear(source: &mut Source<'_>) -> Op {
+        let len = [300, 3_000, 9_000, 9_000, 15_000][source.below(5) as usize];
+        let (stream, count) = (0, 1 + source.below(4));
+        match source.below(24) {
+            0..=11 => Op::Append { stream, count, len, terms: On::Nothing },
+            12 => Op::Submit { stream, count, len },
+            13..=16 => Op::Purge { stream, to: 100 + source.below(156) as u8 },
+            17..=19 => Op::Tend,
+            20 => Op::Read,
+            21..=22 => Op::Follow,
+            _ => Op::draw(source),
         }
     }
 }

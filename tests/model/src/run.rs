@@ -109,6 +109,8 @@ pub(crate) fn options(life: &Life) -> Options {
         .segment_bytes(scale * (64 << 10))
         .checkpoint_bytes(scale * (64 << 10))
         .idle_witness(Duration::from_millis(1))
+        // In most lives, and now and then not in the one behind.
+        .recycle(!(life.large && life.positioned))
         .upkeep(if life.threads { Upkeep::Threads } else { Upkeep::Caller })
 }
 
