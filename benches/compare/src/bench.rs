@@ -74,6 +74,11 @@ impl Bench {
         Arc::new(crate::ours::Stratalog)
     }
 
+    /// This log where a consumer follows.
+    pub(crate) fn purged_behind(&self) -> Arc<dyn Contender> {
+        Arc::new(crate::ours::recycling::Recycling)
+    }
+
     /// Checked once in a run.
     fn admit(&self, contender: &Arc<dyn Contender>, durable: bool) -> Result<bool> {
         let key = (contender.name(), durable);

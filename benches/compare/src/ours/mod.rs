@@ -5,6 +5,7 @@ pub(crate) mod hub;
 pub(crate) mod ingest;
 pub(crate) mod memory;
 pub(crate) mod purge;
+pub(crate) mod recycling;
 pub(crate) mod segments;
 pub(crate) mod size;
 pub(crate) mod streams;
@@ -81,8 +82,8 @@ impl Store for Open {
 
     fn replay(&self, take: &mut dyn FnMut(&[u8])) -> Result<Replayed> {
         let mut reader = self.log.reader(SeqId(1)..)?;
-        while let Some(record) = reader.next_record()? {
-            take(&record.payload);
+        while let Some(record) = reader.next_ref()? {
+            take(record.payload);
         }
         Ok(Replayed::All)
     }

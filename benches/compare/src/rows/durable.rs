@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::SIZES;
 use crate::appends::Appends;
 use crate::contender::{Promise, Work};
+use crate::ours::recycling;
 use crate::payload::Payload;
-use crate::row::{Entry, Figure, RATE, Spec, at_least_of_best_peer, at_least_of_floor};
+use crate::row::{Against, Bar, Entry, Figure, Goal, RATE, Spec, at_least_of_best_peer, at_least_of_floor};
 
 pub(crate) fn rows() -> Vec<Spec> {
     let mut rows = Vec::new();
@@ -29,6 +30,12 @@ pub(crate) fn rows() -> Vec<Spec> {
 }
 
 fn row(name: String, title: String, producers: usize, batch: usize, size: usize, bars: (f64, f64)) -> Spec {
+    let mut goals = vec![at_least_of_floor("floor", bars.0), at_least_of_best_peer(bars.1)];
+    if batch > 1 {
+        let purged = |against, bar| Goal::of(recycling::NAME, RATE.name, against, Bar::AtLeast(bar));
+        goals.push(purged(Against::Entry("floor".to_owned(), RATE.name), bars.0));
+        goals.push(purged(Against::BestPeer(RATE.name), bars.1));
+    }
     Spec {
         name,
         title,
@@ -38,7 +45,7 @@ fn row(name: String, title: String, producers: usize, batch: usize, size: usize,
             Figure::lower("p99", "us"),
             Figure::lower("p99.9", "us"),
         ],
-        goals: vec![at_least_of_floor("floor", bars.0), at_least_of_best_peer(bars.1)],
+        goals,
         build: Box::new(move |bench| {
             let payload = Rc::new(Payload::new(size));
             let appends = Appends::new(bench, Promise::Durable, size).producers(producers).batch(batch);
@@ -49,7 +56,10 @@ fn row(name: String, title: String, producers: usize, batch: usize, size: usize,
                     appends.run(&place, contender.as_ref(), &payload, round)
                 })
             };
-            Ok(bench.those_that(Work::Append(Promise::Durable))?.into_iter().map(entry).collect())
+            let mut contenders = bench.those_that(Work::Append(Promise::Durable))?;
+            // Of single records a segment takes long to fill, however they are synced.
+            contenders.extend((batch > 1).then(|| bench.purged_behind()));
+            Ok(contenders.into_iter().map(entry).collect())
         }),
     }
 }

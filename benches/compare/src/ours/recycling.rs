@@ -1,0 +1,91 @@
+//! This log as it is used where a consumer follows: what it has passed is purged, and the files of freed
+//! segments make the next ones. (The floor writes over its own bytes in the same way, and okaywal over its
+//! files.)
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Result;
+use stratalog::SeqId;
+
+use super::{Open, options, stream};
+use crate::contender::{Contender, Kind, Producer, Replayed, Setup, Store, Work};
+
+pub(crate) const NAME: &str = "stratalog, purged behind";
+
+/// Bytes of records that the consumer has not passed yet.
+const KEPT: u64 = 128 << 20;
+
+#[derive(Debug)]
+pub(crate) struct Recycling;
+
+impl Contender for Recycling {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Ours
+    }
+
+    fn package(&self) -> Option<&'static str> {
+        Some("stratalog")
+    }
+
+    fn how(&self) -> &'static str {
+        "as stratalog, with Options::recycle; one producer, and all but the last 128 to 256 MiB purged"
+    }
+
+    fn offers(&self, _work: Work) -> bool {
+        true
+    }
+
+    /// By then segments were freed, and some of them are in use again.
+    fn warm_up_bytes(&self) -> u64 {
+        4 * KEPT
+    }
+
+    fn open(&self, directory: &Path, setup: &Setup) -> Result<Box<dyn Store>> {
+        let log = options(setup.promise).recycle(true).open(directory)?;
+        let kept = KEPT / setup.record_bytes as u64;
+        Ok(Box::new(Purged { open: Open { log }, kept, purged: AtomicU64::new(0) }))
+    }
+}
+
+struct Purged {
+    open: Open,
+    kept: u64,
+    purged: AtomicU64,
+}
+
+impl Store for Purged {
+    fn producer(&self, number: usize) -> Result<Box<dyn Producer + '_>> {
+        Ok(Box::new(Behind { all: self, inner: self.open.producer(number)?, number }))
+    }
+
+    fn replay(&self, take: &mut dyn FnMut(&[u8])) -> Result<Replayed> {
+        self.open.replay(take)
+    }
+
+    fn close(self: Box<Self>) -> Result<()> {
+        Box::new(self.open).close()
+    }
+}
+
+struct Behind<'a> {
+    all: &'a Purged,
+    inner: Box<dyn Producer + 'a>,
+    number: usize,
+}
+
+impl Producer for Behind<'_> {
+    fn append(&mut self, records: &[&[u8]]) -> Result<()> {
+        self.inner.append(records)?;
+        let newest = self.all.open.log.committed().0;
+        if newest > self.all.purged.load(Ordering::Relaxed) + 2 * self.all.kept {
+            self.all.purged.store(newest - self.all.kept, Ordering::Relaxed);
+            self.all.open.log.purge(stream(self.number), SeqId(newest - self.all.kept))?;
+        }
+        Ok(())
+    }
+}
