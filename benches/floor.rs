@@ -1,32 +1,31 @@
-//! The log beside the floor of the disk, in one run, round by round:
-//! `cargo bench --bench floor [-- DIRECTORY]`.
+//! The log beside the floor of the disk, in one run, round by round, which criterion does not do:
+//! `cargo bench --bench floor`.
 //!
 //! The floor is the least that a durable append can be: a positioned write of the same bytes into
 //! a file that was filled with zeros before, and an fdatasync. A round does the same number of
 //! appends on both sides; the ratio is taken within a round, the median over the rounds.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Instant;
 
-use stratalog::{Batch, Log, Options, StreamId};
-
-const ROUNDS: usize = 9;
-const SIZES: [usize; 3] = [256, 2048, 6656];
+use stratalog::{Batch, Log, Options};
+use support::{SIZES, fresh, grow, or_little, stream};
 
 fn main() {
-    // Cargo passes `--bench`; a directory may follow.
-    let given = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).map(PathBuf::from);
-    let place = given.unwrap_or_else(|| PathBuf::from("."));
-    let dir = tempfile::tempdir_in(&place).unwrap();
-    println!("in {}", place.canonicalize().unwrap().display());
+    if !support::is_wanted(&["floor"]) {
+        return;
+    }
+    let dir = fresh();
     println!("{:<34} {:>12} {:>12} {:>7} {:>15}", "work", "floor/s", "log/s", "ratio", "of rounds");
     for size in SIZES {
         row(
             &format!("sync, 1 producer, {size} B"),
-            1_000,
+            or_little(1_000, 10) as usize,
             |n| floor(dir.path(), size, n),
             |n| single(dir.path(), size, n),
         );
@@ -34,7 +33,8 @@ fn main() {
 }
 
 fn row(name: &str, n: usize, floor: impl Fn(usize) -> f64, log: impl Fn(usize) -> f64) {
-    let mut rounds: Vec<(f64, f64)> = (0..ROUNDS)
+    let count = or_little(9, 1) as usize;
+    let mut rounds: Vec<(f64, f64)> = (0..count)
         .map(|round| {
             if round % 2 == 0 {
                 (floor(n), log(n))
@@ -47,14 +47,14 @@ fn row(name: &str, n: usize, floor: impl Fn(usize) -> f64, log: impl Fn(usize) -
     let mut ratios: Vec<f64> = rounds.iter().map(|(floor, log)| log / floor).collect();
     ratios.sort_by(f64::total_cmp);
     rounds.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let floor = rounds[ROUNDS / 2].0;
+    let floor = rounds[count / 2].0;
     rounds.sort_by(|a, b| a.1.total_cmp(&b.1));
-    let log = rounds[ROUNDS / 2].1;
+    let log = rounds[count / 2].1;
     println!(
         "{name:<34} {floor:>12.0} {log:>12.0} {:>7.2} {:>7.2}..{:.2}",
-        ratios[ROUNDS / 2],
+        ratios[count / 2],
         ratios[0],
-        ratios[ROUNDS - 1]
+        ratios[count - 1]
     );
 }
 
@@ -91,14 +91,7 @@ fn warm(dir: &Path, bytes: usize) -> (tempfile::TempDir, Log) {
     let dir = tempfile::tempdir_in(dir).unwrap();
     let options = Options::new().segment_bytes((bytes as u64 + (8 << 20)).max(64 << 20));
     let log = options.open(dir.path()).unwrap();
-    // Grows through the small first segments; the next one is prepared meanwhile.
-    let filler = Batch::one(&vec![1; 256 << 10]);
-    for _ in 0..24 {
-        log.append(StreamId::from_u128(9), &filler).unwrap();
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    std::thread::sleep(Duration::from_millis(300));
-    log.sync().unwrap();
+    grow(&log);
     (dir, log)
 }
 
@@ -109,6 +102,6 @@ fn single(dir: &Path, size: usize, n: usize) -> f64 {
     timed(n, |_| {
         batch.clear();
         batch.push(&bytes);
-        log.append(StreamId::from_u128(1), &batch).unwrap();
+        log.append(stream(1), &batch).unwrap();
     })
 }

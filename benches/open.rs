@@ -1,55 +1,99 @@
-//! How long it takes to open a log that was closed, by its size:
-//! `cargo bench --bench open [-- GIB [DIRECTORY]]`.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+//! Opening a log that was closed, and one whose process was killed, by the size of the log; warm. The
+//! rate of the latter is that of the bytes behind its checkpoint, which it has to read.
+//!
+//! `STRATALOG_BENCH_GIB=4` looks at logs from 64 MiB to 4 GiB, else at 64 MiB alone.
+#![allow(clippy::unwrap_used)]
 
-use std::path::PathBuf;
-use std::time::Instant;
+mod support;
 
-use stratalog::{Batch, Durability, Options, SeqId, StreamId};
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
-const RECORD: usize = 6_656;
-const IN_A_BATCH: usize = 100;
-const OPENS: usize = 21;
+use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
+use stratalog::{Durability, Options, SeqId};
+use support::{batch, fill, fresh, log_sizes, or_little};
 
-fn main() {
-    let mut given = std::env::args().skip(1).filter(|arg| !arg.starts_with('-'));
-    let most: u64 = given.next().map_or(1, |gib| gib.parse().expect("GIB: expected a number"));
-    let place = given.next().map_or_else(|| PathBuf::from("."), PathBuf::from);
-    println!("in {}", place.canonicalize().unwrap().display());
-    println!("{:>10} {:>12} {:>14} {:>16}", "size, MiB", "records", "open, us (p50)", "slowest, us");
-    let dir = tempfile::tempdir_in(&place).unwrap();
-    let options = Options::new().durability(Durability::Buffered);
-    let mut batch = Batch::new();
-    for n in 0..IN_A_BATCH {
-        batch.push(&vec![n as u8; RECORD]);
-    }
-    let mut mib = 64;
-    while mib <= most << 10 {
-        let log = options.open(dir.path()).unwrap();
-        let per_batch = batch.frame_bytes() as u64;
-        let due = (mib << 20) / per_batch;
-        let held = log.committed().0 / IN_A_BATCH as u64;
-        for n in held..due {
-            log.append(StreamId::from_u128(u128::from(n % 100)), &batch).unwrap();
-        }
+/// Recovery writes to the newest files at most; the others are shared with the log that was left.
+const COPIED: usize = 3;
+
+criterion_group! {
+    name = benches;
+    config = support::criterion().sample_size(10).measurement_time(Duration::from_secs(1));
+    targets = clean, crashed
+}
+criterion_main!(benches);
+
+fn options() -> Options {
+    Options::new().durability(Durability::Buffered)
+}
+
+fn clean(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("open");
+    group.sampling_mode(SamplingMode::Flat);
+    let (directory, batch) = (fresh(), batch(100, 6656));
+    for mib in log_sizes() {
+        let log = options().open(directory.path()).unwrap();
+        let records = fill(&log, mib << 20, &batch, 100);
         log.close().unwrap();
-        drop(log);
-        let mut times: Vec<u128> = (0..OPENS)
-            .map(|_| {
-                let start = Instant::now();
-                let log = options.open(dir.path()).unwrap();
-                let time = start.elapsed().as_micros();
-                assert_eq!(log.committed(), SeqId(due * IN_A_BATCH as u64));
-                time
-            })
-            .collect();
-        times.sort_unstable();
-        println!(
-            "{mib:>10} {:>12} {:>14} {:>16}",
-            due * IN_A_BATCH as u64,
-            times[OPENS / 2],
-            times[OPENS - 1]
-        );
-        mib *= 4;
+        group.bench_function(BenchmarkId::new("closed", format!("{mib} MiB")), |bencher| {
+            bencher.iter_custom(|times| (0..times).map(|_| open(directory.path(), records)).sum());
+        });
+    }
+}
+
+fn crashed(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("open");
+    group.sampling_mode(SamplingMode::Flat);
+    for size in [256, 2048] {
+        let (directory, batch) = (fresh(), batch(1, size));
+        // An idle moment is nothing that a process killed in the middle has.
+        let log = options().idle_witness(Duration::from_secs(3_600)).open(directory.path()).unwrap();
+        for mib in log_sizes() {
+            fill(&log, mib << 20, &batch, 100);
+            // Nearly as much behind the checkpoint as there ever is.
+            log.checkpoint().unwrap();
+            let records = fill(&log, (mib << 20) + or_little(30 << 20, 64 << 10), &batch, 100);
+            std::thread::sleep(Duration::from_millis(or_little(500, 10)));
+            group.throughput(Throughput::Bytes(log.stats().unwrap().bytes_since_checkpoint));
+            let id = BenchmarkId::new(format!("killed, {size} B"), format!("{mib} MiB"));
+            group.bench_function(id, |bencher| {
+                bencher.iter_custom(|times| {
+                    let one = |_| {
+                        let left = fresh();
+                        leave(directory.path(), left.path());
+                        open(left.path(), records)
+                    };
+                    (0..times).map(one).sum()
+                });
+            });
+        }
+    }
+}
+
+/// How long it takes until it can be appended to.
+fn open(directory: &Path, records: u64) -> Duration {
+    let begun = Instant::now();
+    let log = options().open(directory).unwrap();
+    let took = begun.elapsed();
+    assert_eq!(log.committed(), SeqId(records));
+    log.close().unwrap();
+    took
+}
+
+/// What a kill of the process would leave of a log that is open.
+fn leave(log: &Path, into: &Path) {
+    let mut names: Vec<_> = fs::read_dir(log).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort_unstable();
+    let is_segment =
+        |name: &std::ffi::OsString| Path::new(name).extension().is_some_and(|end| end == "segment");
+    let segments: Vec<_> = names.iter().filter(|name| is_segment(name)).collect();
+    let shared = &segments[..segments.len().saturating_sub(COPIED)];
+    for name in &names {
+        if shared.contains(&name) {
+            fs::hard_link(log.join(name), into.join(name)).unwrap();
+        } else {
+            fs::copy(log.join(name), into.join(name)).unwrap();
+        }
     }
 }
