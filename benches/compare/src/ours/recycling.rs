@@ -64,7 +64,8 @@ impl Store for Purged {
     }
 
     fn replay(&self, take: &mut dyn FnMut(&[u8])) -> Result<Replayed> {
-        self.open.replay(take)
+        self.open.replay(take)?;
+        Ok(if self.purged.load(Ordering::Relaxed) == 0 { Replayed::All } else { Replayed::Rest })
     }
 
     fn close(self: Box<Self>) -> Result<()> {
