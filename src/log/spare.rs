@@ -52,20 +52,10 @@ pub(super) fn capacity_after(capacity: u64, segment_bytes: u64) -> u64 {
     capacity.saturating_mul(GROWTH).clamp(MIN_SEGMENT_BYTES, segment_bytes)
 }
 
-/// Makes a file of zeros named [`NAME`], durable but for its name. Where each commit is synced its blocks are
-/// written, at this pace, so that a sync has nothing else to write; elsewhere room for them is enough, and
-/// every byte goes to the disk once.
-fn make(
-    storage: &dyn Storage,
-    durability: Durability,
-    capacity: u64,
-    pace: &dyn Fn(u64) -> bool,
-) -> Result<Spare> {
+/// Makes a file of zeros named [`NAME`], durable but for its name.
+fn make(storage: &dyn Storage, capacity: u64, pace: &dyn Fn(u64) -> bool) -> Result<Spare> {
     let temporary = names::temporary(NAME);
-    let made = match durability {
-        Durability::Sync => storage.create_durable(&temporary, capacity, pace),
-        Durability::SyncEvery(_) | Durability::Buffered => storage.reserve(&temporary, capacity),
-    };
+    let made = storage.create_durable(&temporary, capacity, pace);
     let made = made.map_err(|e| Error::io("create", &temporary, e)).and_then(|file| {
         storage.rename(&temporary, NAME).map_err(|e| Error::io("rename", &temporary, e))?;
         Ok(Spare { file, capacity, recycled: false })
@@ -82,7 +72,7 @@ pub(super) fn take(inner: &Inner, ready: &mut Option<Spare>, capacity: u64) -> R
     let ready = ready.take().filter(|spare| spare.capacity >= capacity);
     match ready.or_else(|| inner.recycle(capacity)) {
         Some(spare) => Ok(spare),
-        None => inner.make(capacity, &|_| false),
+        None => inner.make(capacity),
     }
 }
 
@@ -94,7 +84,7 @@ pub(super) fn prepare(inner: &Inner, mut capacity: u64) -> Result<u64> {
         *slot = inner.recycle(capacity);
     }
     while slot.is_none() {
-        match inner.make(capacity, &|done| inner.has_time(done, capacity)) {
+        match inner.make(capacity) {
             Ok(spare) => *slot = Some(spare),
             Err(error) if is_full(&error) && smaller(capacity) < capacity => capacity = smaller(capacity),
             Err(error) => return Err(error),
@@ -105,20 +95,26 @@ pub(super) fn prepare(inner: &Inner, mut capacity: u64) -> Result<u64> {
 
 impl Inner {
     /// Files that are kept for later give way where the disk is full.
-    fn make(&self, capacity: u64, pace: &dyn Fn(u64) -> bool) -> Result<Spare> {
-        let make = || make(self.home.storage.as_ref(), self.options.durability, capacity, pace);
+    fn make(&self, capacity: u64) -> Result<Spare> {
+        let make = || make(self.home.storage.as_ref(), capacity, &|done| self.has_time(done, capacity));
         match make() {
             Err(error) if is_full(&error) && self.keep_only(0) => make(),
             made => made,
         }
     }
 
-    /// Whether there is time to make the rest of a spare little by little; takes its share of that time.
-    /// Zeros that are on their way to the disk hold up whoever waits for a sync: so they are made as the
-    /// segment before them fills, about twice as fast, and slowly while it does not.
+    /// Whether there is time for more zeros in a spare; takes its share of that time. With zeros on the disk a
+    /// sync has nothing else to write; where nobody waits for one, or somebody waits for the spare, room is
+    /// enough, and every byte goes to the disk once.
+    ///
+    /// Zeros on their way to the disk hold up whoever waits for a sync: so they are made as the segment
+    /// before them fills, about twice as fast, and slowly while it does not.
     fn has_time(&self, done: u64, capacity: u64) -> bool {
-        if self.options.upkeep == Upkeep::Caller {
+        if self.options.durability != Durability::Sync {
             return false;
+        }
+        if self.options.upkeep == Upkeep::Caller || capacity <= FIRST_BYTES {
+            return true;
         }
         let filled = self.tail.lock().spot.map_or(0.0, |spot| spot.position as f64 / spot.capacity as f64);
         let wanted = || self.spare_wanted.load(Ordering::Relaxed) || self.duty.stopped();

@@ -181,8 +181,9 @@ impl Inner {
         // Held until the file has its own name: the keeper must not put another one under this.
         self.spare_wanted.store(true, Ordering::Relaxed);
         let mut ready = self.spare.lock();
+        let spare = spare::take(self, &mut ready, roll.capacity);
         self.spare_wanted.store(false, Ordering::Relaxed);
-        let spare = spare::take(self, &mut ready, roll.capacity).map_err(harmless)?;
+        let spare = spare.map_err(harmless)?;
         let file = spare.file;
         header.recycled = spare.recycled;
         file.write_at(&header.encode(), 0).map_err(|e| harmless(Error::io("write", spare::NAME, e)))?;

@@ -143,6 +143,14 @@ fn write_zeros(file: &File, start: u64, end: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Room that is read as zeros.
+fn reserve(file: &File, start: u64, end: u64) -> io::Result<()> {
+    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), start, end - start) {
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => write_zeros(file, start, end),
+        other => Ok(other?),
+    }
+}
+
 impl Storage for DiskStorage {
     fn name(&self) -> String {
         self.directory.display().to_string()
@@ -190,17 +198,6 @@ impl Storage for DiskStorage {
         Ok(self.disk_file(file, Access::Write))
     }
 
-    fn reserve(&self, name: &str, len: u64) -> io::Result<Arc<dyn StorageFile>> {
-        let file = self.new_file(name)?;
-        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, len) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => write_zeros(&file, 0, len)?,
-            Err(e) => return Err(e.into()),
-        }
-        file.sync_data()?;
-        Ok(self.disk_file(file, Access::Write))
-    }
-
     fn create_durable(
         &self,
         name: &str,
@@ -215,8 +212,10 @@ impl Storage for DiskStorage {
             file.sync_data()?;
             done = end;
         }
-        write_zeros(&file, done, len)?;
-        file.sync_data()?;
+        if done < len {
+            reserve(&file, done, len)?;
+            file.sync_data()?;
+        }
         Ok(self.disk_file(file, Access::Write))
     }
 

@@ -50,21 +50,11 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// The system's; the name may then exist with less in it.
     fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn StorageFile>>;
 
-    /// As [`create`](Self::create), durable, where what is written is not synced piece by piece: the zeros need
-    /// not be on the disk, as long as the room for them is kept and they are read as zeros.
-    ///
-    /// # Errors
-    /// As [`create`](Self::create) and [`StorageFile::sync`].
-    fn reserve(&self, name: &str, len: u64) -> io::Result<Arc<dyn StorageFile>> {
-        let file = self.create(name, len)?;
-        file.sync()?;
-        Ok(file)
-    }
-
     /// As [`create`](Self::create), with the content durable, and in no hurry: where that is possible, little
     /// is on its way to the disk at a time, so that others who sync meanwhile don't wait for all of it.
-    /// `pace` is called between two pieces with the bytes done so far. It may take its time, and says
-    /// whether there is time: behind a `false` the rest is made as fast as can be.
+    /// `pace` is called before each piece with the bytes done so far. It may take its time, and says whether
+    /// there is time: behind a `false` the zeros need not be on the disk, as long as the room for them is
+    /// kept and they are read as zeros.
     ///
     /// # Errors
     /// As [`create`](Self::create) and [`StorageFile::sync`].

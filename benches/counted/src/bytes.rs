@@ -144,12 +144,6 @@ impl Storage for CountingStorage {
         self.inner.create(name, len).map(|file| self.file(file))
     }
 
-    /// Room alone: no byte of it is written.
-    fn reserve(&self, name: &str, len: u64) -> io::Result<Arc<dyn StorageFile>> {
-        self.counted.synced();
-        self.inner.reserve(name, len).map(|file| self.file(file))
-    }
-
     /// Counted as one sync: how many the zeros take is a matter of who waits for the file.
     fn create_durable(
         &self,
