@@ -12,7 +12,7 @@ use super::decision::{Decision, Ticket};
 use super::pending::{Appended, PendingAppend};
 use super::tail::{Group, Stamp, Tail};
 use super::terms::Terms;
-use super::write::Failure;
+use super::write::{Failure, Outcome};
 use super::{Inner, spare};
 use crate::batch::Batch;
 use crate::error::{Error, Result};
@@ -290,8 +290,9 @@ impl Inner {
 
         let mut tail = self.tail.lock();
         tail.leading = false;
-        if let Some(synced_in) = outcome.as_ref().and_then(|outcome| outcome.synced_in) {
+        if let Some((synced_in, written)) = outcome.as_ref().and_then(Outcome::synced) {
             tail.sync_time = (tail.sync_time * 7 + synced_in) / 8;
+            tail.sync_bytes = (tail.sync_bytes * 7 + written) / 8;
         }
         tail.active = active;
         tail.crowd = group.map_or(0, |group| group.blocked) + tail.group.blocked;

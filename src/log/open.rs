@@ -276,6 +276,7 @@ fn tail(replay: &Replay, streams: Streams, producers: Producers, planned_capacit
         awaited: None,
         hurry: Hurry::default(),
         sync_time: Duration::ZERO,
+        sync_bytes: 0,
         called: false,
         unwitnessed: false,
         setbacks: 0,

@@ -19,6 +19,8 @@ pub(super) const NAME: &str = names::SPARE;
 const FIRST_BYTES: u64 = 1 << 20;
 /// Between two pieces of a spare that nobody waits for.
 const PAUSE: Duration = Duration::from_millis(2);
+/// Syncs of more than this gain less by zeros on the disk than these cost.
+const LARGE_SYNC: u64 = 160 << 10;
 /// Each next segment may be this much larger, up to the size asked for.
 const GROWTH: u64 = 4;
 
@@ -116,7 +118,14 @@ impl Inner {
         if self.options.upkeep == Upkeep::Caller || capacity <= FIRST_BYTES {
             return true;
         }
-        let filled = self.tail.lock().spot.map_or(0.0, |spot| spot.position as f64 / spot.capacity as f64);
+        let (filled, sync_bytes) = {
+            let tail = self.tail.lock();
+            let filled = tail.spot.map_or(0.0, |spot| spot.position as f64 / spot.capacity as f64);
+            (filled, tail.sync_bytes)
+        };
+        if sync_bytes > LARGE_SYNC {
+            return false;
+        }
         let wanted = || self.spare_wanted.load(Ordering::Relaxed) || self.duty.stopped();
         if done > 0 && !wanted() && done as f64 > 2.0 * filled * capacity as f64 {
             thread::sleep(PAUSE);

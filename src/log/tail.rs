@@ -143,8 +143,9 @@ pub(super) struct Tail {
     /// Once so many threads are in the group, the last of them leads: nobody else is waited for.
     pub(super) awaited: Option<usize>,
     pub(super) hurry: Hurry,
-    /// What a sync takes, about.
+    /// What a sync takes, and what is written before it, about.
     pub(super) sync_time: Duration,
+    pub(super) sync_bytes: u64,
     /// The committer was told that there is work.
     pub(super) called: bool,
     /// Frames were written since the last witness.

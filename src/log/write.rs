@@ -41,6 +41,13 @@ pub(super) struct Outcome {
     pub(super) failure: Option<Failure>,
 }
 
+impl Outcome {
+    /// How long the sync took, and what it was for.
+    pub(super) fn synced(&self) -> Option<(Duration, u64)> {
+        self.synced_in.map(|synced_in| (synced_in, self.written as u64))
+    }
+}
+
 pub(super) struct Failure {
     pub(super) error: Error,
     /// Nobody can say any more what is on the disk.
