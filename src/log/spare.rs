@@ -115,7 +115,7 @@ impl Inner {
         if self.options.durability != Durability::Sync {
             return false;
         }
-        if self.options.upkeep == Upkeep::Caller || capacity <= FIRST_BYTES {
+        if self.options.upkeep == Upkeep::Caller {
             return true;
         }
         let (filled, sync_bytes) = {
