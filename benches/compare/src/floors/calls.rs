@@ -14,15 +14,23 @@ use crate::contender::{Contender, Kind, Producer, Promise, Replayed, Setup, Stor
 const LARGE_CALL: usize = 1 << 20;
 const PIECE: usize = 1 << 20;
 
-#[derive(Debug)]
-pub(super) struct Calls {
-    /// Calls of 1 MiB, whatever a batch is: promises less, as a batch may return unwritten.
-    pub(super) large: bool,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Calls {
+    /// A call per batch into a file of zeros that the page cache holds.
+    Written,
+    /// The same in calls of 1 MiB, whatever a batch is: promises less, as a batch may return unwritten.
+    Large,
+    /// A call per batch into a file that is only reserved.
+    Blank,
 }
 
 impl Contender for Calls {
     fn name(&self) -> &'static str {
-        if self.large { "floor: 1 MiB calls" } else { "floor: a call per batch" }
+        match self {
+            Calls::Written => "floor: a call per batch",
+            Calls::Large => "floor: 1 MiB calls",
+            Calls::Blank => "floor: a call per batch into new room",
+        }
     }
 
     fn kind(&self) -> Kind {
@@ -30,11 +38,17 @@ impl Contender for Calls {
     }
 
     fn how(&self) -> &'static str {
-        if self.large {
-            "records gathered with their CRC-32 and written in calls of 1 MiB into a file of zeros: promises less \
-             than the others, since a batch may return before its call"
-        } else {
-            "the records of a batch gathered with their CRC-32 and written in one call into a file of zeros"
+        match self {
+            Calls::Written => {
+                "the records of a batch gathered with their CRC-32 and written in one call into a file of zeros"
+            }
+            Calls::Large => {
+                "records gathered with their CRC-32 and written in calls of 1 MiB into a file of zeros: promises \
+                 less than the others, since a batch may return before its call"
+            }
+            Calls::Blank => {
+                "a call per batch into a file that is reserved and was never written, as a log's next segment is"
+            }
         }
     }
 
@@ -49,9 +63,14 @@ impl Contender for Calls {
             File::options().read(true).write(true).open(path)?
         } else {
             let records = setup.capacity_bytes.div_ceil(setup.record_bytes as u64) + 1;
-            super::zeroed(&path, setup.capacity_bytes + records * HEAD as u64, PIECE)?
+            let bytes = setup.capacity_bytes + records * HEAD as u64;
+            if *self == Calls::Blank {
+                super::blank(&path, bytes)?
+            } else {
+                super::zeroed(&path, bytes, PIECE)?
+            }
         };
-        let call_bytes = if self.large { LARGE_CALL } else { 0 };
+        let call_bytes = if *self == Calls::Large { LARGE_CALL } else { 0 };
         Ok(Box::new(Open { file, call_bytes, tail: Mutex::default(), record_bytes: setup.record_bytes }))
     }
 }

@@ -16,11 +16,14 @@ const FILE_BYTES: u64 = 256 << 20;
 const PIECE: usize = 1 << 20;
 
 #[derive(Debug)]
-pub(super) struct Durable;
+pub(super) struct Durable {
+    /// Into room that was reserved only, and each block once.
+    pub(super) blank: bool,
+}
 
 impl Contender for Durable {
     fn name(&self) -> &'static str {
-        "floor"
+        if self.blank { "floor into new room" } else { "floor" }
     }
 
     fn kind(&self) -> Kind {
@@ -28,6 +31,10 @@ impl Contender for Durable {
     }
 
     fn how(&self) -> &'static str {
+        if self.blank {
+            return "as the one before, into a file that is reserved and was never written; each of its blocks is \
+                    written once";
+        }
         "one positioned write and one fdatasync per append into a file of zeros (256 MiB, from the start again \
          when full); from two producers on, one of both for all that wait, by a leader and its followers. No \
          checksum, no header"
@@ -39,10 +46,12 @@ impl Contender for Durable {
 
     fn open(&self, directory: &Path, setup: &Setup) -> Result<Box<dyn Store>> {
         let path = directory.join("floor");
-        let bytes = if setup.keep { setup.capacity_bytes } else { FILE_BYTES };
+        let bytes = if setup.keep || self.blank { setup.capacity_bytes } else { FILE_BYTES };
         let held = path.metadata().is_ok_and(|file| file.len() > 0);
         let file = if held {
             File::options().read(true).write(true).open(path)?
+        } else if self.blank {
+            super::blank(&path, bytes)?
         } else {
             super::zeroed(&path, bytes, PIECE)?
         };

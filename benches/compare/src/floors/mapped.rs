@@ -18,11 +18,14 @@ const PIECE: usize = 4 << 10;
 pub(super) const HEAD: usize = 8;
 
 #[derive(Debug)]
-pub(super) struct Mapped;
+pub(super) struct Mapped {
+    /// Into room that was reserved only.
+    pub(super) blank: bool,
+}
 
 impl Contender for Mapped {
     fn name(&self) -> &'static str {
-        "floor: map"
+        if self.blank { "floor: map into new room" } else { "floor: map" }
     }
 
     fn kind(&self) -> Kind {
@@ -30,13 +33,16 @@ impl Contender for Mapped {
     }
 
     fn how(&self) -> &'static str {
+        if self.blank {
+            return "as the one before, into a file that is reserved and was never written, as a log's next segment is";
+        }
         "appends: CRC-32 and copy into the map of a file of zeros, one producer, no system call. Replay: the CRC-32 \
          of each record on its way through the map. Single records: a dense table of positions in memory, the map \
          and one CRC-32"
     }
 
     fn offers(&self, work: Work) -> bool {
-        matches!(work, Work::Append(Promise::Process) | Work::Replay | Work::Points)
+        work == Work::Append(Promise::Process) || !self.blank && matches!(work, Work::Replay | Work::Points)
     }
 
     fn open(&self, directory: &Path, setup: &Setup) -> Result<Box<dyn Store>> {
@@ -46,7 +52,8 @@ impl Contender for Mapped {
             File::options().read(true).write(true).open(path)?
         } else {
             let records = setup.capacity_bytes.div_ceil(setup.record_bytes as u64) + 1;
-            super::zeroed(&path, setup.capacity_bytes + records * HEAD as u64, PIECE)?
+            let bytes = setup.capacity_bytes + records * HEAD as u64;
+            if self.blank { super::blank(&path, bytes)? } else { super::zeroed(&path, bytes, PIECE)? }
         };
         let store = Open { map: MmapRaw::map_raw(&file)?, end: AtomicUsize::new(0), table: Mutex::default() };
         if held {

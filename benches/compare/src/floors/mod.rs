@@ -19,11 +19,27 @@ use crate::contender::Contender;
 /// All of them.
 pub(crate) fn all() -> Vec<Arc<dyn Contender>> {
     vec![
-        Arc::new(durable::Durable),
-        Arc::new(mapped::Mapped),
-        Arc::new(calls::Calls { large: false }),
-        Arc::new(calls::Calls { large: true }),
+        Arc::new(durable::Durable { blank: false }),
+        Arc::new(mapped::Mapped { blank: false }),
+        Arc::new(mapped::Mapped { blank: true }),
+        Arc::new(calls::Calls::Written),
+        Arc::new(calls::Calls::Large),
+        Arc::new(calls::Calls::Blank),
     ]
+}
+
+/// The floor of durable batches that never writes a block again.
+pub(crate) fn durable_into_new_room() -> Arc<dyn Contender> {
+    Arc::new(durable::Durable { blank: true })
+}
+
+/// A file that is reserved and was never written: the system finds a page of memory for each of its pages
+/// when that is written first.
+fn blank(path: &Path, bytes: u64) -> Result<File> {
+    let file = File::options().create(true).truncate(true).read(true).write(true).open(path)?;
+    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes)?;
+    file.sync_all()?;
+    Ok(file)
 }
 
 /// A file of zeros that are on the disk, written in pieces of `piece` bytes.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::SIZES;
 use crate::appends::Appends;
 use crate::contender::{Promise, Work};
+use crate::floors;
 use crate::ours::recycling;
 use crate::payload::Payload;
 use crate::row::{Against, Bar, Entry, Figure, Goal, RATE, Spec, at_least_of_best_peer, at_least_of_floor};
@@ -35,6 +36,7 @@ fn row(name: String, title: String, producers: usize, batch: usize, size: usize,
         let purged = |against, bar| Goal::of(recycling::NAME, RATE.name, against, Bar::AtLeast(bar));
         goals.push(purged(Against::Entry("floor".to_owned(), RATE.name), bars.0));
         goals.push(purged(Against::BestPeer(RATE.name), bars.1));
+        goals.push(Goal::rate(Against::Entry("floor into new room".to_owned(), RATE.name), Bar::Shown));
     }
     Spec {
         name,
@@ -58,7 +60,9 @@ fn row(name: String, title: String, producers: usize, batch: usize, size: usize,
             };
             let mut contenders = bench.those_that(Work::Append(Promise::Durable))?;
             // Of single records a segment takes long to fill, however they are synced.
-            contenders.extend((batch > 1).then(|| bench.purged_behind()));
+            if batch > 1 {
+                contenders.extend([bench.purged_behind(), floors::durable_into_new_room()]);
+            }
             Ok(contenders.into_iter().map(entry).collect())
         }),
     }

@@ -11,18 +11,23 @@ use crate::row::{Against, Bar, Entry, Goal, RATE, Spec, at_least_of_floor};
 
 pub(crate) fn rows() -> Vec<Spec> {
     let shown = |against| Goal::rate(against, Bar::Shown);
-    let per_batch = Against::Entry("floor: a call per batch".to_owned(), RATE.name);
+    let floor = |name: &str| Against::Entry(name.to_owned(), RATE.name);
     let mut rows = Vec::new();
     for size in SIZES {
         let title = format!("unsynced append, one record at a time, {size} B");
-        let goals = vec![at_least_of_floor("floor: map", 0.9), shown(Against::BestPeer(RATE.name))];
+        let goals = vec![
+            at_least_of_floor("floor: map", 0.9),
+            shown(floor("floor: map into new room")),
+            shown(Against::BestPeer(RATE.name)),
+        ];
         rows.push(row(format!("unsynced-{size}"), title, 1, size, goals));
     }
     for size in SIZES {
         let title = format!("unsynced append in batches of 100, {size} B");
         let goals = vec![
             at_least_of_floor("floor: 1 MiB calls", 0.8),
-            shown(per_batch.clone()),
+            shown(floor("floor: a call per batch")),
+            shown(floor("floor: a call per batch into new room")),
             shown(Against::BestPeer(RATE.name)),
         ];
         rows.push(row(format!("unsynced-batches-{size}"), title, 100, size, goals));
