@@ -99,7 +99,7 @@ impl Inner {
     pub(super) fn sync_all(&self) -> Result<()> {
         // One at a time, the poisoning included: behind a sync that failed, the next one of the same
         // file may succeed and mean nothing.
-        let _one_at_a_time = self.syncing.lock();
+        let mut synced = self.syncing.lock();
         if let Some(error @ Error::Poisoned(_)) = &self.tail.lock().stopped {
             return Err(error.clone());
         }
@@ -110,7 +110,7 @@ impl Inner {
                 continue;
             }
             self.counters.syncs.fetch_add(1, Ordering::Relaxed);
-            if let Err(error) = segment.opened()?.file.sync() {
+            if let Err(error) = synced.sync(segment)? {
                 return Err(self.poison(Error::io("sync", segment.name(), error)));
             }
             self.durable.fetch_max(upto, Ordering::AcqRel);

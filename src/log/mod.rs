@@ -26,6 +26,7 @@ mod replay;
 mod spare;
 mod stats;
 mod streams;
+mod synced;
 mod tail;
 mod terms;
 mod watch;
@@ -58,6 +59,7 @@ use crate::sync::thread::JoinHandle;
 use crate::sync::{Condvar, Mutex, RwLock};
 use commit::WhenFull;
 use registry::Registry;
+use synced::Synced;
 use tail::Tail;
 use watch::{Signal, Watch};
 
@@ -110,7 +112,7 @@ pub(crate) struct Inner {
     /// Somebody waits for it while it is made.
     spare_wanted: AtomicBool,
     duty: Signal,
-    syncing: Mutex<()>,
+    syncing: Mutex<Synced>,
     checkpointing: Mutex<()>,
     checkpoint_slot: Mutex<CheckpointSlot>,
     since_checkpoint: AtomicU64,

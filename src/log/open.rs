@@ -314,7 +314,7 @@ fn build(
         kept: Mutex::default(),
         spare_wanted: AtomicBool::new(false),
         duty: Signal::default(),
-        syncing: Mutex::new(()),
+        syncing: Mutex::default(),
         checkpointing: Mutex::new(()),
         checkpoint_slot: Mutex::new(CheckpointSlot::default()),
         // Replayed bytes count: a log that crashes again and again still moves its checkpoint.

@@ -323,6 +323,20 @@ impl DiskFile {
     fn new(file: File, store_through_map: bool) -> Self {
         DiskFile { file: Arc::new(file), store_through_map, stores: OnceLock::new() }
     }
+
+    #[inline]
+    fn stores(&self) -> io::Result<&MmapRaw> {
+        match self.stores.get() {
+            Some(map) => Ok(map),
+            None => self.map_for_stores(),
+        }
+    }
+
+    #[cold]
+    fn map_for_stores(&self) -> io::Result<&MmapRaw> {
+        let map = MmapOptions::new().map_raw(&*self.file)?;
+        Ok(self.stores.get_or_init(|| map))
+    }
 }
 
 impl StorageFile for DiskFile {
@@ -342,13 +356,7 @@ impl StorageFile for DiskFile {
         if !self.store_through_map {
             return self.write_at(bytes, position);
         }
-        let map = match self.stores.get() {
-            Some(map) => map,
-            None => {
-                let map = MmapOptions::new().map_raw(&*self.file)?;
-                self.stores.get_or_init(|| map)
-            }
-        };
+        let map = self.stores()?;
         let end = position.checked_add(bytes.len() as u64);
         if end.is_none_or(|end| end > map.len() as u64) {
             return self.write_at(bytes, position);
@@ -376,6 +384,17 @@ impl StorageFile for DiskFile {
             unsafe { map.unchecked_advise(UncheckedAdvice::DontNeed)? };
         }
         self.file.sync_data()
+    }
+
+    fn write_out(&self, start: u64, end: u64) -> io::Result<()> {
+        // A file opened for reading has no such map; the sync then does all.
+        let Ok(map) = self.stores() else { return Ok(()) };
+        let end = end.min(map.len() as u64);
+        let Some(len) = end.checked_sub(start).filter(|len| *len > 0) else { return Ok(()) };
+        let (start, len) = (start as usize, len as usize);
+        // SAFETY: as in `sync`; the range lies inside the map.
+        unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, start, len)? };
+        map.flush_range(start, len)
     }
 
     fn map(&self, len: u64) -> io::Result<Option<Mapping>> {

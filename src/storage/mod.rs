@@ -185,6 +185,16 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
     /// The system's.
     fn sync(&self) -> io::Result<()>;
 
+    /// Gets the bytes from `start` to `end` to the disk ahead of a [`sync`](Self::sync), which has less to do
+    /// then; makes nothing durable by itself. A storage without a queue that others wait in does nothing.
+    ///
+    /// # Errors
+    /// The system's; as after an error of [`sync`](Self::sync), nothing may be assumed any more.
+    fn write_out(&self, start: u64, end: u64) -> io::Result<()> {
+        let _nothing_to_gain = (start, end);
+        Ok(())
+    }
+
     /// The first `len` bytes as memory, or nothing if this storage has no memory to show; they
     /// are then read with [`read_at`](Self::read_at).
     ///

@@ -20,6 +20,7 @@ pub enum Call {
     Write,
     SetLen,
     Sync,
+    WriteOut,
     Map,
 }
 
@@ -179,6 +180,10 @@ impl StorageFile for FaultyFile {
     fn sync(&self) -> io::Result<()> {
         self.plan.check(Call::Sync)?;
         self.file.sync()
+    }
+    fn write_out(&self, start: u64, end: u64) -> io::Result<()> {
+        self.plan.check(Call::WriteOut)?;
+        self.file.write_out(start, end)
     }
     fn map(&self, len: u64) -> io::Result<Option<Mapping>> {
         self.plan.check(Call::Map)?;

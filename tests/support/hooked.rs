@@ -126,6 +126,9 @@ impl StorageFile for HookedFile {
     fn sync(&self) -> io::Result<()> {
         self.hooks.run("sync", &self.name, || self.file.sync())
     }
+    fn write_out(&self, start: u64, end: u64) -> io::Result<()> {
+        self.hooks.run(&format!("write out {start}..{end}"), &self.name, || self.file.write_out(start, end))
+    }
     fn map(&self, len: u64) -> io::Result<Option<Mapping>> {
         self.hooks.run("map", &self.name, || self.file.map(len))
     }
