@@ -74,6 +74,12 @@ pub(crate) const fn frame_len(records: usize, body_bytes: usize) -> usize {
     FRAME_HEADER_BYTES + records * RECORD_ENTRY_BYTES + body_bytes
 }
 
+/// Bytes of the frame that a header speaks of which nobody has checked: whatever two `u32` say has room in
+/// 64 bits, and a `usize` may have fewer. Never less than a header.
+const fn claimed_len(entries: u64, body_bytes: u32) -> u64 {
+    FRAME_HEADER_BYTES as u64 + entries * RECORD_ENTRY_BYTES as u64 + body_bytes as u64
+}
+
 /// The first value of a frame's checksum.
 pub(crate) const fn seed(salt: u32, position: u64) -> u32 {
     salt ^ (position / ALIGNMENT) as u32
@@ -121,7 +127,7 @@ impl FrameHeader {
 
     /// Bytes from the frame's first to the next frame's first.
     pub(crate) fn frame_bytes(&self) -> u64 {
-        (self.head_bytes() + self.body_bytes as usize) as u64
+        claimed_len(u64::from(self.count) + u64::from(self.note), self.body_bytes)
     }
 
     /// Bytes under the header's checksum, the checksum included.
@@ -176,9 +182,9 @@ impl FrameHeader {
     pub(crate) fn stride(bytes: &[u8]) -> Option<(u64, u64)> {
         let head = bytes.first_chunk::<FRAME_HEADER_BYTES>().filter(|head| Self::may_begin(*head))?;
         let count = LE::read_u32(&head[8..12]);
-        let entries = count as usize + usize::from(head[5] & FLAG_NOTE != 0);
+        let entries = u64::from(count) + u64::from(head[5] & FLAG_NOTE != 0);
         let next_seq = LE::read_u64(&head[16..24]).saturating_add(u64::from(count));
-        Some((next_seq, frame_len(entries, LE::read_u32(&head[12..16]) as usize) as u64))
+        Some((next_seq, claimed_len(entries, LE::read_u32(&head[12..16]))))
     }
 
     /// A header of which only the shape was checked: `remaining` bytes exist from its first on.
@@ -429,6 +435,22 @@ mod tests {
         let bytes = encoded(8);
         for len in 0..bytes.len() {
             assert!(check(&bytes[..len], 8).is_err(), "length {len}");
+        }
+    }
+
+    /// 2^29 - 8 entries without a body are 2^32 bytes with the header: zero in 32 bits.
+    #[test]
+    fn no_count_makes_a_frame_shorter_than_its_header() {
+        for (count, body_bytes, expected) in
+            [((1 << 29) - 8, 0u32, 1u64 << 32), (u32::MAX, u32::MAX, 64 + (1 << 32) * 8 + (1 << 32) - 1)]
+        {
+            let note = count == u32::MAX;
+            let header = FrameHeader { kind: Kind::Batch, note, count, body_bytes, ..FrameHeader::NONE };
+            let mut bytes = Vec::new();
+            header.encode_into([].into_iter(), 0, &mut bytes);
+            assert_eq!(header.frame_bytes(), expected);
+            assert_eq!(FrameHeader::stride(&bytes).map(|(_, bytes)| bytes), Some(expected));
+            assert!(FrameHeader::peek(&bytes, u64::MAX).is_err());
         }
     }
 
