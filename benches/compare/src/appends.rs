@@ -16,8 +16,11 @@ use crate::place::Place;
 use crate::row::Sample;
 use crate::statistics::percentile;
 
-/// Of one call while a store is warmed up or filled.
+/// Of one call while a store is filled.
 const FILL_CALL_BYTES: usize = 256 << 10;
+/// The same while it is warmed up, at least: a store may go by how much was synced at a time lately, and is not
+/// to be taught other work than what it is measured at.
+const WARM_UP_CALL_BYTES: usize = 64 << 10;
 /// What is busy in the background after the warm-up is done by then.
 const SETTLE: Duration = Duration::from_millis(300);
 /// Without a clock around each append: how many pass between two looks at it.
@@ -61,7 +64,10 @@ impl Appends {
 
     fn setup(&self, warm_up_bytes: u64) -> Setup {
         let in_flight = (self.producers * self.batch * self.record_bytes * (UNTIMED + 1)) as u64;
-        let capacity_bytes = self.most_bytes + in_flight + warm_up_bytes + FILL_CALL_BYTES as u64;
+        let capacity_bytes = self.most_bytes
+            + in_flight
+            + warm_up_bytes
+            + (self.batch * self.record_bytes).max(WARM_UP_CALL_BYTES) as u64;
         let (promise, record_bytes, producers) = (self.promise, self.record_bytes, self.producers);
         Setup { promise, record_bytes, producers, capacity_bytes, keep: false }
     }
@@ -79,7 +85,8 @@ impl Appends {
         let copies = if contender.kind() == Kind::Peer { 4 } else { 2 };
         let scratch = place.scratch(setup.capacity_bytes * copies)?;
         let store = contender.open(scratch.path(), &setup).context("open")?;
-        let mut tally = fill(store.as_ref(), payload, contender.warm_up_bytes()).context("warm up")?;
+        let mut tally =
+            warm_up(store.as_ref(), payload, contender.warm_up_bytes(), self.batch).context("warm up")?;
         std::thread::sleep(SETTLE);
         let ran = self.produce(store.as_ref(), payload)?;
         tally.add(ran.tally);
@@ -187,6 +194,11 @@ impl Ran {
 /// Appends records in large batches, by one producer.
 pub(crate) fn fill(store: &dyn Store, payload: &Payload, bytes: u64) -> Result<Tally> {
     fill_in(store, payload, bytes, (FILL_CALL_BYTES / payload.record_bytes).max(1))
+}
+
+/// As [`fill`], in appends not smaller than those of `batch` records that will be measured.
+pub(crate) fn warm_up(store: &dyn Store, payload: &Payload, bytes: u64, batch: usize) -> Result<Tally> {
+    fill_in(store, payload, bytes, batch.max(WARM_UP_CALL_BYTES / payload.record_bytes))
 }
 
 /// Appends records in batches of `batch`, by one producer.

@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use stratalog::{Batch, Hub, HubOptions, Log, SeqId, Start, SubscribeOptions};
 
 use super::{NAME, Stratalog, options, stream};
-use crate::appends::{Appends, fill};
+use crate::appends::{Appends, fill, warm_up};
 use crate::bench::Bench;
 use crate::contender::{Contender, Kind, Promise};
 use crate::payload::Payload;
@@ -166,7 +166,7 @@ fn beside(place: &Place, appends: Appends, subscriptions: usize) -> Result<Sampl
     let payload = Payload::new(RECORD);
     let scratch = place.scratch(appends.most_bytes * 2 + (256 << 20))?;
     let open = super::open(scratch.path(), appends.promise)?;
-    fill(&open, &payload, Stratalog.warm_up_bytes())?;
+    warm_up(&open, &payload, Stratalog.warm_up_bytes(), appends.batch)?;
     let hub = Hub::new(open.log.clone(), HubOptions::new())?;
     for number in 0..subscriptions {
         hub.subscribe(stream(1_000 + number), SubscribeOptions::new(), |_| Ok(()))?;

@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use stratalog::{Log, SeqId};
 
 use super::{NAME, Open, options, stream};
-use crate::appends::{Appends, fill};
+use crate::appends::{Appends, warm_up};
 use crate::contender::{Kind, Promise};
 use crate::payload::Payload;
 use crate::place::Place;
@@ -52,7 +52,7 @@ fn measure(place: &Place, appends: Appends, purged: bool) -> Result<Sample> {
     let scratch = place.scratch(appends.most_bytes * 2 + (256 << 20))?;
     let log = options(Promise::Durable).segment_bytes(SEGMENT).open(scratch.path())?;
     let open = Open { log };
-    fill(&open, &payload, 16 << 20)?;
+    warm_up(&open, &payload, 16 << 20, appends.batch)?;
     std::thread::sleep(Duration::from_millis(300));
     let over = AtomicBool::new(false);
     let (ran, freed) = std::thread::scope(|scope| {

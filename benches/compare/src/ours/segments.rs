@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use stratalog::Batch;
 
 use super::{NAME, Open, Stratalog, options, stream};
-use crate::appends::{Appends, fill};
+use crate::appends::{Appends, warm_up};
 use crate::contender::{Contender, Kind, Promise};
 use crate::payload::Payload;
 use crate::place::Place;
@@ -43,7 +43,7 @@ fn measure(place: &Place, appends: Appends, segment_bytes: u64) -> Result<Sample
     let payload = Payload::new(RECORD);
     let scratch = place.scratch(appends.most_bytes + (256 << 20))?;
     let open = Open { log: options(Promise::Durable).segment_bytes(segment_bytes).open(scratch.path())? };
-    fill(&open, &payload, Stratalog.warm_up_bytes())?;
+    warm_up(&open, &payload, Stratalog.warm_up_bytes(), appends.batch)?;
     std::thread::sleep(Duration::from_millis(300));
     let mut taken: Vec<(u64, u64)> = Vec::new();
     let mut batch = Batch::new();

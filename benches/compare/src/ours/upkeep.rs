@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use super::{NAME, Open, Stratalog, options};
-use crate::appends::{Appends, fill};
+use crate::appends::{Appends, warm_up};
 use crate::contender::{Contender, Kind, Promise};
 use crate::payload::Payload;
 use crate::place::Place;
@@ -54,7 +54,7 @@ fn measure(place: &Place, appends: Appends, alone: bool) -> Result<Sample> {
         options = options.segment_bytes(ONE_SEGMENT).checkpoint_bytes(16 * ONE_SEGMENT);
     }
     let open = Open { log: options.open(scratch.path())? };
-    fill(&open, &payload, if alone { GROWN } else { Stratalog.warm_up_bytes() })?;
+    warm_up(&open, &payload, if alone { GROWN } else { Stratalog.warm_up_bytes() }, appends.batch)?;
     if alone {
         wait_for_spare(&open)?;
         open.log.sync()?;

@@ -63,7 +63,7 @@ fn row(size: usize) -> Spec {
 
 fn in_flight(directory: &Path, payload: &Payload, appends: &Appends, round: usize) -> Result<Sample> {
     let open = ours::open(directory, Promise::Durable)?;
-    let mut tally = appends::fill(&open, payload, ours::Stratalog.warm_up_bytes())?;
+    let mut tally = appends::warm_up(&open, payload, ours::Stratalog.warm_up_bytes(), appends.batch)?;
     std::thread::sleep(Duration::from_millis(300));
     let mut wrote = Tally::default();
     let mut waiting: VecDeque<PendingAppend> = VecDeque::with_capacity(IN_FLIGHT);

@@ -58,7 +58,7 @@ fn measure(place: &Place, contender: &dyn Contender, payload: &Payload, work: Ap
     let scratch = place.scratch(capacity_bytes * 4)?;
     let counter = Counter::of(scratch.path())?;
     let store = contender.open(scratch.path(), &setup)?;
-    appends::fill(store.as_ref(), payload, warm_up)?;
+    appends::warm_up(store.as_ref(), payload, warm_up, work.batch)?;
     std::thread::sleep(Duration::from_millis(500));
     let before = counter.read(place)?;
     let ran = work.produce(store.as_ref(), payload)?;
