@@ -23,7 +23,7 @@ fn a_file_made_in_pieces_is_as_long_as_asked_for_and_zeros_however_early_it_is_w
         let asked = AtomicU64::new(0);
         let pace = |done| {
             assert!(done < LEN);
-            asked.fetch_add(1, Ordering::Relaxed) < patience
+            if asked.fetch_add(1, Ordering::Relaxed) < patience { 300_001 } else { 0 }
         };
         let file = storage.create_durable("file", LEN, &pace).unwrap();
         assert_eq!(file.size().unwrap(), LEN);
@@ -58,9 +58,9 @@ impl Storage for Dawdler {
         &self,
         name: &str,
         len: u64,
-        pace: &dyn Fn(u64) -> bool,
+        pace: &dyn Fn(u64) -> u64,
     ) -> io::Result<Arc<dyn StorageFile>> {
-        while pace(len - 1) {}
+        while pace(len - 1) > 0 {}
         self.hurried.fetch_add(1, Ordering::Relaxed);
         self.files.create(name, len)
     }

@@ -19,6 +19,9 @@ pub(super) const NAME: &str = names::SPARE;
 const FIRST_BYTES: u64 = 1 << 20;
 /// Between two pieces of a spare that nobody waits for.
 const PAUSE: Duration = Duration::from_millis(2);
+/// Zeros at a time: whoever syncs meanwhile waits for them. Large pieces where small ones come too late.
+const PIECE: u64 = 128 << 10;
+const LARGE_PIECE: u64 = 512 << 10;
 /// Syncs of more than this gain less by zeros on the disk than these cost.
 const LARGE_SYNC: u64 = 160 << 10;
 /// Each next segment may be this much larger, up to the size asked for.
@@ -55,7 +58,7 @@ pub(super) fn capacity_after(capacity: u64, segment_bytes: u64) -> u64 {
 }
 
 /// Makes a file of zeros named [`NAME`], durable but for its name.
-fn make(storage: &dyn Storage, capacity: u64, pace: &dyn Fn(u64) -> bool) -> Result<Spare> {
+fn make(storage: &dyn Storage, capacity: u64, pace: &dyn Fn(u64) -> u64) -> Result<Spare> {
     let temporary = names::temporary(NAME);
     let made = storage.create_durable(&temporary, capacity, pace);
     let made = made.map_err(|e| Error::io("create", &temporary, e)).and_then(|file| {
@@ -98,39 +101,41 @@ pub(super) fn prepare(inner: &Inner, mut capacity: u64) -> Result<u64> {
 impl Inner {
     /// Files that are kept for later give way where the disk is full.
     fn make(&self, capacity: u64) -> Result<Spare> {
-        let make = || make(self.home.storage.as_ref(), capacity, &|done| self.has_time(done, capacity));
+        let make = || make(self.home.storage.as_ref(), capacity, &|done| self.zeros(done, capacity));
         match make() {
             Err(error) if is_full(&error) && self.keep_only(0) => make(),
             made => made,
         }
     }
 
-    /// Whether there is time for more zeros in a spare; takes its share of that time. With zeros on the disk a
+    /// For how many more zeros in a spare there is time; takes its share of that time. With zeros on the disk a
     /// sync has nothing else to write; where nobody waits for one, or somebody waits for the spare, room is
     /// enough, and every byte goes to the disk once.
     ///
     /// Zeros on their way to the disk hold up whoever waits for a sync: so they are made as the segment
     /// before them fills, about twice as fast, and slowly while it does not.
-    fn has_time(&self, done: u64, capacity: u64) -> bool {
+    fn zeros(&self, done: u64, capacity: u64) -> u64 {
         if self.options.durability != Durability::Sync {
-            return false;
+            return 0;
         }
         if self.options.upkeep == Upkeep::Caller {
-            return true;
+            return capacity;
         }
         let (filled, sync_bytes) = {
             let tail = self.tail.lock();
             let filled = tail.spot.map_or(0.0, |spot| spot.position as f64 / spot.capacity as f64);
             (filled, tail.sync_bytes)
         };
-        if sync_bytes > LARGE_SYNC {
-            return false;
-        }
         let wanted = || self.spare_wanted.load(Ordering::Relaxed) || self.duty.stopped();
-        if done > 0 && !wanted() && done as f64 > 2.0 * filled * capacity as f64 {
+        let due = (2.0 * filled * capacity as f64) as u64;
+        if done > due && !wanted() {
             thread::sleep(PAUSE);
         }
-        !wanted()
+        if sync_bytes > LARGE_SYNC || wanted() {
+            0
+        } else {
+            due.saturating_sub(done).clamp(PIECE, LARGE_PIECE)
+        }
     }
 }
 

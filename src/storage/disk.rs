@@ -22,8 +22,6 @@ const LOCK_NAME: &str = "LOCK";
 /// Zeros are written in pieces of this size: later commits are single writes, for which large
 /// pieces measured best.
 const ZEROS: usize = 1 << 20;
-/// And of this size where each one is synced: whoever syncs something else meanwhile waits for one of them.
-const SYNCED_ZEROS: u64 = 512 << 10;
 
 /// File systems that keep the blocks of a preallocated file: a store through a map can't fail
 /// there for want of room. Others (btrfs, zfs) copy on write, so they are never stored to.
@@ -202,12 +200,15 @@ impl Storage for DiskStorage {
         &self,
         name: &str,
         len: u64,
-        pace: &dyn Fn(u64) -> bool,
+        pace: &dyn Fn(u64) -> u64,
     ) -> io::Result<Arc<dyn StorageFile>> {
         let file = self.new_file(name)?;
         let mut done = 0;
-        while done < len && pace(done) {
-            let end = len.min(done + SYNCED_ZEROS);
+        while done < len {
+            let end = len.min(done.saturating_add(pace(done)));
+            if end == done {
+                break;
+            }
             write_zeros(&file, done, end)?;
             file.sync_data()?;
             done = end;

@@ -52,9 +52,9 @@ pub trait Storage: Send + Sync + fmt::Debug {
 
     /// As [`create`](Self::create), with the content durable, and in no hurry: where that is possible, little
     /// is on its way to the disk at a time, so that others who sync meanwhile don't wait for all of it.
-    /// `pace` is called before each piece with the bytes done so far. It may take its time, and says whether
-    /// there is time: behind a `false` the zeros need not be on the disk, as long as the room for them is
-    /// kept and they are read as zeros.
+    /// `pace` is called before each piece with the bytes done so far. It may take its time, and says how many
+    /// bytes there is time for: behind a 0 the zeros need not be on the disk, as long as the room for them
+    /// is kept and they are read as zeros.
     ///
     /// # Errors
     /// As [`create`](Self::create) and [`StorageFile::sync`].
@@ -62,7 +62,7 @@ pub trait Storage: Send + Sync + fmt::Debug {
         &self,
         name: &str,
         len: u64,
-        pace: &dyn Fn(u64) -> bool,
+        pace: &dyn Fn(u64) -> u64,
     ) -> io::Result<Arc<dyn StorageFile>> {
         let _all_at_once = pace;
         let file = self.create(name, len)?;
