@@ -144,16 +144,20 @@ impl Storage for CountingStorage {
         self.inner.create(name, len).map(|file| self.file(file))
     }
 
-    /// Counted as one sync: how many the zeros take is a matter of who waits for the file.
+    /// The zeros that there was time for. One sync: how many they take is a matter of who waits for the file.
     fn create_durable(
         &self,
         name: &str,
         len: u64,
-        pace: &dyn Fn(u64) -> bool,
+        pace: &dyn Fn(u64) -> u64,
     ) -> io::Result<Arc<dyn StorageFile>> {
-        self.counted.wrote(len);
         self.counted.synced();
-        self.inner.create_durable(name, len, pace).map(|file| self.file(file))
+        let paced = |done| {
+            let zeros = pace(done);
+            self.counted.wrote(zeros.min(len - done));
+            zeros
+        };
+        self.inner.create_durable(name, len, &paced).map(|file| self.file(file))
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn StorageFile>> {
