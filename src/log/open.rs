@@ -93,7 +93,9 @@ fn find(options: &Options, storage: Arc<dyn Storage>, who: Who) -> Result<Found>
         Some(newest) => {
             // Looked at once more: a writer at work may have begun segments before this checkpoint
             // and behind the first look.
-            survey = Survey::of(storage.as_ref())?;
+            if matches!(who, Who::Reads) {
+                survey = Survey::of(storage.as_ref())?;
+            }
             survey.check_present(newest.segments().filter(|base| *base == newest.head.scan_base))?;
             Start::at(newest)
         }
@@ -169,7 +171,9 @@ impl Options {
 impl Log {
     fn open_with(options: Options, storage: Arc<dyn Storage>) -> Result<Log> {
         // Looked at before the lock file is made: what isn't ours is not touched.
-        Survey::of(storage.as_ref())?;
+        if storage.open(names::LOCK, Access::Read).is_err() {
+            Survey::of(storage.as_ref())?;
+        }
         let lock = storage.lock()?;
         let mut found = find(&options, Arc::clone(&storage), Who::Writes)?;
         let (table, mut registry, mut producers) = found.known();
