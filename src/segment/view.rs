@@ -86,6 +86,11 @@ impl View {
         FrameHeader::stride(self.held(position))
     }
 
+    /// Has the processor fetch a frame that will be read soon and is about this long.
+    pub(crate) fn fetch(&self, position: u64, bytes: u64) {
+        prefetch(self.peek(position, bytes.min(LARGE as u64) as usize).unwrap_or_default());
+    }
+
     /// Has the processor fetch what would be at `delta` if all between two places were of one size, while
     /// the index is asked where it is.
     pub(super) fn guess(&self, first: Place, last: Place, delta: u64) {

@@ -6,6 +6,10 @@ use crate::format::frame::Kind;
 use crate::format::{DATA_START, Invalid};
 use crate::ids::{LogOffset, SeqId};
 
+/// The frames of one stream lie anywhere, and the processor knows nothing of the next ones: each is fetched
+/// while this many before it are read.
+const FRAMES_AHEAD: usize = 3;
+
 impl Reader {
     /// The next frame of the segment at hand; false if it has none.
     #[inline]
@@ -97,14 +101,19 @@ impl Reader {
             return Ok(false);
         }
         loop {
+            let mut fetched = FRAMES_AHEAD - 1;
             if at.frames.is_empty() {
                 at.frames = at.segment.stream_frames(id.as_bytes(), *next_log_offset, at.after)?;
+                fetched = 0;
             }
             let Some(position) = at.frames.front().copied() else { return Ok(false) };
             at.current.clear();
             let loaded = at.segment.load_frame(&mut at.view, position, &mut at.current.frame)?;
             at.frames.pop_front();
             at.after = position;
+            for ahead in at.frames.iter().take(FRAMES_AHEAD).skip(fetched) {
+                at.view.fetch(*ahead, at.current.frame.header.frame_bytes());
+            }
             if let Err(invalid) = loaded {
                 self.damage.get_or_insert_with(|| invalid.in_file(at.segment.name(), position));
                 continue;
