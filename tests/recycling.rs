@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use stratalog::check::{self, Inspected, inspect};
 use stratalog::storage::{DiskStorage, MemoryStorage, SimulatedStorage, Storage, Survives};
-use stratalog::{Durability, Log, LogOffset, Options, Record, SeqId, Upkeep};
+use stratalog::{Durability, Error, Log, LogOffset, Options, Record, SeqId, Upkeep};
 use support::{all, all_of, batch, payload, small, stream};
 
 const LEN: usize = 2_000;
@@ -136,6 +136,33 @@ fn what_somebody_holds_of_a_freed_segment_never_changes() {
     log.purge(stream(1), SeqId(log.committed().0 - 1)).unwrap();
     fill(&log, 1600..2000).unwrap();
     assert!(last.payload[..] == payload(1199, LEN)[..]);
+}
+
+/// It holds nothing itself: the reader holds its segment until it moves on.
+#[test]
+fn what_a_reader_lends_of_a_freed_segment_never_changes() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = options().open(directory.path()).unwrap();
+    let storage = DiskStorage::existing(directory.path()).unwrap();
+    let turn_over = |range: Range<u64>| {
+        let upto = fill(&log, range).unwrap();
+        let again = recycled(&storage);
+        log.purge(stream(1), SeqId(upto.0 - 40)).unwrap();
+        again
+    };
+    fill(&log, 1..200).unwrap();
+    let mut reader = log.stream_reader(stream(1), ..).unwrap();
+    let lent = reader.next_ref().unwrap().unwrap();
+    assert!(turn_over(200..400) + turn_over(400..600) > 0);
+    assert!(*lent.payload == payload(1, LEN)[..]);
+    let kept = lent.to_record();
+
+    assert!(matches!(reader.next_ref(), Err(Error::Purged { .. })));
+    let point = log.purge_point(stream(1)).unwrap();
+    assert_eq!(reader.next_ref().unwrap().unwrap().log_offset.0, point.log_offset.0 + 1);
+    drop(reader);
+    assert!(turn_over(600..800) + turn_over(800..1000) > 0);
+    assert!(kept.payload[..] == payload(1, LEN)[..]);
 }
 
 /// Nobody else has it, so that nothing but the follower's own locks keeps the bytes.

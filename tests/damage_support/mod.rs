@@ -120,6 +120,10 @@ pub fn flip_bit(storage: &dyn Storage, name: &str, bit: u64) {
     file.write_at(&[byte[0] ^ (1 << (bit % 8))], bit / 8).unwrap();
 }
 
+pub fn write_at(storage: &dyn Storage, name: &str, position: u64, bytes: &[u8]) {
+    storage.open(name, Access::Write).unwrap().write_at(bytes, position).unwrap();
+}
+
 pub fn zero_range(storage: &dyn Storage, name: &str, range: Range<u64>) {
     let zeros = vec![0; (range.end - range.start) as usize];
     storage.open(name, Access::Write).unwrap().write_at(&zeros, range.start).unwrap();
