@@ -19,7 +19,7 @@ use crate::contender::Contender;
 /// All of them.
 pub(crate) fn all() -> Vec<Arc<dyn Contender>> {
     vec![
-        Arc::new(durable::Durable { blank: false }),
+        durable(),
         Arc::new(mapped::Mapped { blank: false }),
         Arc::new(mapped::Mapped { blank: true }),
         Arc::new(calls::Calls::Written),
@@ -28,7 +28,12 @@ pub(crate) fn all() -> Vec<Arc<dyn Contender>> {
     ]
 }
 
-/// The floor of durable batches that never writes a block again.
+/// The floor of durable appends.
+pub(crate) fn durable() -> Arc<dyn Contender> {
+    Arc::new(durable::Durable { blank: false })
+}
+
+/// The floor of durable appends that never writes a block again.
 pub(crate) fn durable_into_new_room() -> Arc<dyn Contender> {
     Arc::new(durable::Durable { blank: true })
 }

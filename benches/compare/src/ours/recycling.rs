@@ -3,10 +3,9 @@
 //! files.)
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
-use stratalog::SeqId;
+use stratalog::{SeqId, StreamId};
 
 use super::{Open, options, stream};
 use crate::contender::{Contender, Kind, Producer, Replayed, Setup, Store, Work};
@@ -33,7 +32,8 @@ impl Contender for Recycling {
     }
 
     fn how(&self) -> &'static str {
-        "as stratalog, with Options::recycle; one producer, and all but the last 128 to 256 MiB purged"
+        "as stratalog, with Options::recycle; every producer purges its stream of all but the last 128 to 256 MiB of \
+         the log"
     }
 
     fn offers(&self, _work: Work) -> bool {
@@ -47,25 +47,26 @@ impl Contender for Recycling {
 
     fn open(&self, directory: &Path, setup: &Setup) -> Result<Box<dyn Store>> {
         let log = options(setup.promise).recycle(true).open(directory)?;
-        let kept = KEPT / setup.record_bytes as u64;
-        Ok(Box::new(Purged { open: Open { log }, kept, purged: AtomicU64::new(0) }))
+        Ok(Box::new(Purged { open: Open { log }, kept: KEPT / setup.record_bytes as u64 }))
     }
 }
 
 struct Purged {
     open: Open,
     kept: u64,
-    purged: AtomicU64,
 }
 
 impl Store for Purged {
     fn producer(&self, number: usize) -> Result<Box<dyn Producer + '_>> {
-        Ok(Box::new(Behind { all: self, inner: self.open.producer(number)?, number }))
+        let stream = stream(number);
+        let purged = self.open.log.purge_point(stream).map_or(0, |point| point.seq_id.0);
+        Ok(Box::new(Behind { all: self, inner: self.open.producer(number)?, stream, purged }))
     }
 
     fn replay(&self, take: &mut dyn FnMut(&[u8])) -> Result<Replayed> {
         self.open.replay(take)?;
-        Ok(if self.purged.load(Ordering::Relaxed) == 0 { Replayed::All } else { Replayed::Rest })
+        let nothing = self.open.log.purge_point(stream(0)).is_none();
+        Ok(if nothing { Replayed::All } else { Replayed::Rest })
     }
 
     fn close(self: Box<Self>) -> Result<()> {
@@ -76,16 +77,18 @@ impl Store for Purged {
 struct Behind<'a> {
     all: &'a Purged,
     inner: Box<dyn Producer + 'a>,
-    number: usize,
+    stream: StreamId,
+    /// Up to here the stream was purged.
+    purged: u64,
 }
 
 impl Producer for Behind<'_> {
     fn append(&mut self, records: &[&[u8]]) -> Result<()> {
         self.inner.append(records)?;
         let newest = self.all.open.log.committed().0;
-        if newest > self.all.purged.load(Ordering::Relaxed) + 2 * self.all.kept {
-            self.all.purged.store(newest - self.all.kept, Ordering::Relaxed);
-            self.all.open.log.purge(stream(self.number), SeqId(newest - self.all.kept))?;
+        if newest > self.purged + 2 * self.all.kept {
+            self.purged = newest - self.all.kept;
+            self.all.open.log.purge(self.stream, SeqId(self.purged))?;
         }
         Ok(())
     }

@@ -10,7 +10,8 @@ use anyhow::Result;
 
 use crate::appends::Appends;
 use crate::contender::{Kind, Promise};
-use crate::ours;
+use crate::floors;
+use crate::ours::{self, recycling};
 use crate::payload::Payload;
 use crate::place::Place;
 use crate::row::{Against, Bar, Entry, Figure, Goal, Sample, Spec};
@@ -22,23 +23,32 @@ const GROUPED: &str = "one grouped sync";
 const FILE_BYTES: usize = 64 << 20;
 
 pub(crate) fn rows() -> Vec<Spec> {
-    let goal = |of, bar| Goal::of(ours::NAME, "p99", Against::Entry(GROUPED.to_owned(), of), bar);
+    let goal = |entry, of, bar| Goal::of(entry, "p99", Against::Entry(GROUPED.to_owned(), of), bar);
     vec![Spec {
         name: "ack".to_owned(),
         title: "p99 of the ack, 64 producers, 2 KiB, against one write and sync of 64 records".to_owned(),
         figures: vec![Figure::lower("p99", "us"), Figure::lower("p50", "us"), Figure::lower("p99.9", "us")],
-        goals: vec![goal("p50", Bar::AtMost(3.0)), goal("p99", Bar::Shown)],
+        goals: vec![
+            goal(ours::NAME, "p50", Bar::AtMost(3.0)),
+            goal(ours::NAME, "p99", Bar::Shown),
+            goal(recycling::NAME, "p50", Bar::AtMost(3.0)),
+            // What is asked of the log, asked of a group commit that does nothing else.
+            goal("floor", "p50", Bar::Shown),
+        ],
         build: Box::new(|bench| {
             let payload = Rc::new(Payload::new(RECORD));
             let appends = Appends::new(bench, Promise::Durable, RECORD).producers(PRODUCERS);
-            let (place, ours) = (Arc::clone(&bench.place), bench.ours());
-            let grouped = Arc::clone(&bench.place);
-            Ok(vec![
-                Entry::new(ours::NAME, Kind::Ours, move |round| {
-                    appends.run(&place, ours.as_ref(), &payload, round)
-                }),
-                Entry::new(GROUPED, Kind::Floor, move |_| one_grouped_sync(&grouped, appends.seconds)),
-            ])
+            let mut entries = Vec::new();
+            for contender in [bench.ours(), bench.purged_behind(), floors::durable()] {
+                let (place, payload) = (Arc::clone(&bench.place), Rc::clone(&payload));
+                entries.push(Entry::new(contender.name(), contender.kind(), move |round| {
+                    appends.run(&place, contender.as_ref(), &payload, round)
+                }));
+            }
+            let place = Arc::clone(&bench.place);
+            let grouped = move |_| one_grouped_sync(&place, appends.seconds);
+            entries.push(Entry::new(GROUPED, Kind::Floor, grouped));
+            Ok(entries)
         }),
     }]
 }

@@ -32,7 +32,9 @@ pub(crate) fn rows() -> Vec<Spec> {
 
 fn row(name: String, title: String, producers: usize, batch: usize, size: usize, bars: (f64, f64)) -> Spec {
     let mut goals = vec![at_least_of_floor("floor", bars.0), at_least_of_best_peer(bars.1)];
-    if batch > 1 {
+    // Others take long to fill a segment, so that it matters little what the next one is made of.
+    let many_bytes = batch > 1 || producers >= 16;
+    if many_bytes {
         let purged = |against, bar| Goal::of(recycling::NAME, RATE.name, against, Bar::AtLeast(bar));
         goals.push(purged(Against::Entry("floor".to_owned(), RATE.name), bars.0));
         goals.push(purged(Against::BestPeer(RATE.name), bars.1));
@@ -59,8 +61,7 @@ fn row(name: String, title: String, producers: usize, batch: usize, size: usize,
                 })
             };
             let mut contenders = bench.those_that(Work::Append(Promise::Durable))?;
-            // Of single records a segment takes long to fill, however they are synced.
-            if batch > 1 {
+            if many_bytes {
                 contenders.extend([bench.purged_behind(), floors::durable_into_new_room()]);
             }
             Ok(contenders.into_iter().map(entry).collect())
