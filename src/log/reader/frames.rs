@@ -101,17 +101,17 @@ impl Reader {
             return Ok(false);
         }
         loop {
-            let mut fetched = FRAMES_AHEAD - 1;
+            let mut unfetched = FRAMES_AHEAD - 1;
             if at.frames.is_empty() {
                 at.frames = at.segment.stream_frames(id.as_bytes(), *next_log_offset, at.after)?;
-                fetched = 0;
+                unfetched = 0;
             }
             let Some(position) = at.frames.front().copied() else { return Ok(false) };
             at.current.clear();
             let loaded = at.segment.load_frame(&mut at.view, position, &mut at.current.frame)?;
             at.frames.pop_front();
             at.after = position;
-            for ahead in at.frames.iter().take(FRAMES_AHEAD).skip(fetched) {
+            for ahead in (unfetched..FRAMES_AHEAD).filter_map(|k| at.frames.get(k)) {
                 at.view.fetch(*ahead, at.current.frame.header.frame_bytes());
             }
             if let Err(invalid) = loaded {
