@@ -24,7 +24,7 @@ pub(crate) fn run(task: &str, contender: &dyn Contender, directory: &Path, numbe
         }
         ("admit", []) => admit(contender, directory),
         ("fill-streams", [bytes, streams]) => ours::memory::fill(directory, *bytes, *streams),
-        ("memory", [streams]) => ours::memory::look(directory, *streams),
+        ("memory", [streams, record_bytes]) => ours::memory::look(directory, *streams, *record_bytes),
         _ => bail!("expected a task, found {task:?} with {numbers:?}"),
     }
 }

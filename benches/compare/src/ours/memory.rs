@@ -33,7 +33,7 @@ pub(crate) fn rows() -> Vec<Spec> {
             let (scratch, filling) = filled(bench, streams)?;
             let scratch = Rc::new(scratch);
             Ok(vec![Entry::new(NAME, Kind::Ours, move |_| {
-                let mut sample = looked(scratch.path(), streams)?;
+                let mut sample = looked(scratch.path(), streams, RECORD as u64)?;
                 sample.push(("filling", filling));
                 Ok(sample)
             })])
@@ -66,8 +66,8 @@ pub(crate) fn fill(directory: &Path, bytes: u64, streams: u64) -> Result<()> {
     Ok(())
 }
 
-fn looked(directory: &Path, streams: u64) -> Result<Sample> {
-    let numbers = told("memory", directory, &[streams])?;
+pub(super) fn looked(directory: &Path, streams: u64, record_bytes: u64) -> Result<Sample> {
+    let numbers = told("memory", directory, &[streams, record_bytes])?;
     let [opened, working] = numbers.as_slice() else {
         bail!("expected two numbers of the child, found {numbers:?}")
     };
@@ -84,10 +84,10 @@ fn told(task: &str, directory: &Path, numbers: &[u64]) -> Result<Vec<f64>> {
 }
 
 /// The child: opens the log, then appends to every stream and reads records all over it.
-pub(crate) fn look(directory: &Path, streams: u64) -> Result<()> {
+pub(crate) fn look(directory: &Path, streams: u64, record_bytes: u64) -> Result<()> {
     let log = options(Promise::Process).open(directory)?;
     let opened = heap_mib()?;
-    let batch = Batch::one(&[7; RECORD]);
+    let batch = Batch::one(&vec![7; record_bytes as usize]);
     let newest = log.committed().0;
     for number in 0..streams {
         log.append(stream(number as usize), &batch)?;

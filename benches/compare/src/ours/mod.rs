@@ -6,6 +6,7 @@ pub(crate) mod ingest;
 pub(crate) mod memory;
 pub(crate) mod purge;
 pub(crate) mod recycling;
+pub(crate) mod scale;
 pub(crate) mod segments;
 pub(crate) mod size;
 pub(crate) mod streams;

@@ -14,9 +14,11 @@ use crate::row::{Against, Bar, Entry, Figure, Goal, Sample, Spec};
 
 const MIB: [u64; 5] = [64, 256, 1_024, 4_096, 16_384];
 const RECORD: usize = 6_656;
-const WARM: &str = "warm";
-const COLD: &str = "cold";
+pub(super) const WARM: &str = "warm";
+pub(super) const COLD: &str = "cold";
 const OPENS: usize = 11;
+/// Of the logs here, whatever their size.
+pub(super) const STREAMS: usize = 100;
 
 fn name(mib: u64) -> String {
     format!("{NAME}, {mib} MiB")
@@ -52,7 +54,7 @@ pub(crate) fn rows() -> Vec<Spec> {
     }]
 }
 
-fn closed(bench: &Bench, bytes: u64) -> Result<(Scratch, SeqId)> {
+pub(super) fn closed(bench: &Bench, bytes: u64) -> Result<(Scratch, SeqId)> {
     let scratch = bench.place.scratch(bytes + bytes / 16 + (256 << 20))?;
     let payload = Payload::new(RECORD);
     let log = options(Promise::Process).open(scratch.path())?;
@@ -61,14 +63,14 @@ fn closed(bench: &Bench, bytes: u64) -> Result<(Scratch, SeqId)> {
     for n in 0..batches as usize {
         batch.clear();
         (0..100).for_each(|k| batch.push(payload.record(n * 100 + k)));
-        log.append(stream(n % 100), &batch)?;
+        log.append(stream(n % STREAMS), &batch)?;
     }
     let last = log.committed();
     log.close()?;
     Ok((scratch, last))
 }
 
-fn opens(scratch: &Scratch, last: SeqId) -> Result<Sample> {
+pub(super) fn opens(scratch: &Scratch, last: SeqId) -> Result<Sample> {
     let one = |_| -> Result<f64> {
         let begun = Instant::now();
         let log = options(Promise::Process).open(scratch.path())?;

@@ -34,6 +34,7 @@ pub(crate) fn all() -> Vec<Spec> {
         ours::size::rows(),
         ours::crash::rows(),
         ours::memory::rows(),
+        ours::scale::rows(),
     ];
     parts.into_iter().flatten().collect()
 }
