@@ -332,6 +332,18 @@ fn what_is_not_ours_is_left_alone_and_told_of() {
     assert_eq!(names(&foreign, ""), ["notes.txt"]);
 }
 
+/// Others lock their directories by a file of that name too.
+#[test]
+fn a_directory_of_somebody_else_who_has_a_lock_file_is_left_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("LOCK"), "theirs").unwrap();
+    std::fs::write(dir.path().join("MANIFEST-000001"), "theirs").unwrap();
+    let opened = options().open(dir.path());
+    assert!(matches!(opened, Err(Error::NotALog { .. })), "{opened:?}");
+    assert_eq!(std::fs::read(dir.path().join("LOCK")).unwrap(), b"theirs");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+}
+
 #[test]
 fn a_directory_or_a_link_in_place_of_a_file_is_named() {
     let storage = closed_log();

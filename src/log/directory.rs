@@ -28,7 +28,6 @@ impl Survey {
     /// file has the name of one.
     pub(super) fn of(storage: &dyn Storage) -> Result<Survey> {
         let mut survey = Survey::default();
-        let mut locked = false;
         for entry in storage.list().map_err(|e| Error::io("list", storage.name(), e))? {
             let kind = names::parse(&entry.name);
             if !entry.is_file && kind != Name::Foreign {
@@ -47,12 +46,13 @@ impl Survey {
                 Name::Spare => survey.spare = true,
                 Name::Free => survey.free.push(entry.name),
                 Name::Aside => survey.aside.push(entry.name),
-                Name::Lock => locked = true,
+                // Others have a file of this name too.
+                Name::Lock => {}
                 Name::Foreign => survey.foreign.push(entry.name),
             }
         }
         survey.segments.sort_unstable();
-        let ours = locked || survey.spare || !survey.segments.is_empty() || !survey.checkpoints.is_empty();
+        let ours = survey.spare || !survey.segments.is_empty() || !survey.checkpoints.is_empty();
         match survey.foreign.first() {
             Some(name) if !ours => {
                 Err(Error::NotALog { directory: storage.name(), found: format!("{name:?}") })

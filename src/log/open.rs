@@ -171,7 +171,9 @@ impl Options {
 impl Log {
     fn open_with(options: Options, storage: Arc<dyn Storage>) -> Result<Log> {
         // Looked at before the lock file is made: what isn't ours is not touched.
-        if storage.open(names::LOCK, Access::Read).is_err() {
+        // (A long log is a long list; where a checkpoint is, it is one.)
+        let is_there = |name: &&str| storage.open(name, Access::Read).is_ok();
+        if !names::CHECKPOINTS.iter().any(is_there) {
             Survey::of(storage.as_ref())?;
         }
         let lock = storage.lock()?;

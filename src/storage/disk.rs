@@ -145,7 +145,8 @@ fn write_zeros(file: &File, start: u64, end: u64) -> io::Result<()> {
 
 /// Room that is read as zeros.
 fn reserve(file: &File, start: u64, end: u64) -> io::Result<()> {
-    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), start, end - start) {
+    let flags = rustix::fs::FallocateFlags::empty();
+    match rustix::io::retry_on_intr(|| rustix::fs::fallocate(file, flags, start, end - start)) {
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => write_zeros(file, start, end),
         other => Ok(other?),
     }
@@ -364,8 +365,8 @@ impl StorageFile for DiskFile {
         if end.is_none_or(|end| end > map.len() as u64) {
             return self.write_at(bytes, position);
         }
-        // SAFETY: the range lies inside the map, whose blocks were written when the file was
-        // made and which is never cut while it is written to. Nobody reads these bytes yet:
+        // SAFETY: the range lies inside the map, whose blocks were written or reserved when the
+        // file was made and which is never cut while it is written to. Nobody reads these bytes yet:
         // readers see a range only after the commit that follows this call.
         unsafe {
             std::ptr::copy_nonoverlapping(

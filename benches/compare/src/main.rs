@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
 
 use bench::{Bench, Settings};
@@ -38,8 +38,8 @@ use row::Spec;
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Arguments {
-    /// Where data is written: a directory on a real disk. Removed afterwards. [default: bench-data in
-    /// the target directory]
+    /// Where data is written: a directory on a real disk. Removed afterwards, but for
+    /// what a run that is killed has left. [default: bench-data in the target directory]
     #[arg(long)]
     dir: Option<PathBuf>,
     /// Rounds of every row; in each, everyone runs once.
@@ -96,6 +96,9 @@ fn main() -> ExitCode {
     }
 }
 
+/// Of one measurement: more is a slip.
+const MOST_SECONDS: f64 = 3_600.0;
+
 fn run(arguments: Arguments) -> Result<()> {
     if let Some(Part::Child { task, name, directory, numbers }) = &arguments.command {
         let contender = contenders().into_iter().find(|contender| contender.name() == name);
@@ -109,11 +112,23 @@ fn run(arguments: Arguments) -> Result<()> {
     }
     if arguments.report_only {
         let results = Results::earlier(&arguments.out, &[])?;
+        ensure!(
+            !results.values.is_empty(),
+            "--out: expected what a run left in {}, found nothing",
+            arguments.out.display()
+        );
         return report::write(&arguments.out, &rows::all(), &contenders, &results);
     }
-    let place = Place::new(&arguments.dir.clone().unwrap_or_else(default_directory))?;
     let settings = settings(&arguments);
-    ensure!(settings.rounds > 0 && settings.seconds > 0.0, "expected at least one round of some time");
+    ensure!(settings.rounds > 0, "--rounds: expected 1 or more, found 0");
+    ensure!(
+        settings.seconds > 0.0 && settings.seconds <= MOST_SECONDS,
+        "--seconds: expected more than 0 and up to {MOST_SECONDS}, found {}",
+        settings.seconds
+    );
+    let out = &arguments.out;
+    std::fs::create_dir_all(out).with_context(|| format!("--out: make the directory {}", out.display()))?;
+    let place = Place::new(&arguments.dir.clone().unwrap_or_else(default_directory))?;
     let results = if arguments.keep { Results::earlier(&arguments.out, &rows)? } else { Results::default() };
     measure(&Bench::new(place, settings, contenders), &rows, &arguments.out, results)
 }

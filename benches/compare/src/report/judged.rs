@@ -38,8 +38,10 @@ pub(super) fn judge(spec: &Spec, goal: &Goal, values: &[Value]) -> Judged {
         Against::Entry(other, of) => {
             let what = if other == entry {
                 format!("{figure} / {of} of {entry}")
-            } else {
+            } else if of == figure {
                 format!("{entry} / {other}, {figure}")
+            } else {
+                format!("{figure} of {entry} / {of} of {other}")
             };
             (what, Spread::of(&ratios(&ours, &of_rounds(values, other, of))))
         }
