@@ -14,9 +14,9 @@ use crate::statistics::Spread;
 const BAR: f64 = 16.0;
 const STEP: f64 = 22.0;
 const PANEL_HEAD: f64 = 34.0;
-const LABELS: f64 = 190.0;
-const BARS: f64 = 420.0;
-const WIDTH: f64 = 760.0;
+const LABELS: f64 = 320.0;
+const BARS: f64 = 360.0;
+const WIDTH: f64 = 800.0;
 
 /// Rows that are drawn into one picture.
 pub(super) struct Group<'a> {
