@@ -266,7 +266,7 @@ impl Reader {
                 continue;
             }
             let newer = self.inner.segments();
-            if Arc::ptr_eq(&newer, &self.segments) {
+            if self.stands_in_last_of(&newer) {
                 return self.missing_end(visible).map_or(Ok(false), Err);
             }
             self.segments = newer;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{At, Reader, Scope};
 use crate::error::{Error, Result};
 use crate::ids::{LogOffset, SeqId};
-use crate::segment::View;
+use crate::segment::{Segment, View};
 
 impl Reader {
     /// A segment that was empty may have been replaced by one of the same base, after a failed
@@ -18,6 +18,17 @@ impl Reader {
         };
         self.at = Some(At::begin(Arc::clone(held), self.view()));
         true
+    }
+
+    /// Whether the reader stands in the last segment there is. It then lets go of all the others: who waits
+    /// there may wait for long, and what is freed meanwhile goes once nobody has it.
+    pub(super) fn stands_in_last_of(&mut self, newest: &[Arc<Segment>]) -> bool {
+        let Some(at) = &self.at else { return false };
+        let last = newest.last().is_some_and(|last| Arc::ptr_eq(last, &at.segment));
+        if last && self.segments.len() > 1 {
+            self.segments = Arc::new(vec![Arc::clone(&at.segment)]);
+        }
+        last
     }
 
     /// Whether a segment comes behind the one the reader stands in.
