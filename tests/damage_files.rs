@@ -344,6 +344,21 @@ fn a_directory_of_somebody_else_who_has_a_lock_file_is_left_as_it_was() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
 }
 
+/// The lock file is written to: not through a link, even in a directory that is a log for sure.
+#[test]
+fn a_lock_file_that_is_a_link_is_named_and_not_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, theirs) = (dir.path().join("log"), dir.path().join("theirs"));
+    options().open(&log).unwrap().append(damage_support::stream(1), &stratalog::Batch::one(b"a")).unwrap();
+    assert!(log.join("checkpoint-0").exists() || log.join("checkpoint-1").exists());
+    std::fs::write(&theirs, "precious").unwrap();
+    std::fs::remove_file(log.join("LOCK")).unwrap();
+    std::os::unix::fs::symlink(&theirs, log.join("LOCK")).unwrap();
+    let error = options().open(&log).unwrap_err();
+    assert!(error.to_string().contains("LOCK"), "{error}");
+    assert_eq!(std::fs::read(&theirs).unwrap(), b"precious");
+}
+
 #[test]
 fn a_directory_or_a_link_in_place_of_a_file_is_named() {
     let storage = closed_log();

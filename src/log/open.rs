@@ -170,10 +170,10 @@ impl Options {
 
 impl Log {
     fn open_with(options: Options, storage: Arc<dyn Storage>) -> Result<Log> {
-        // Looked at before the lock file is made: what isn't ours is not touched.
-        // (A long log is a long list; where a checkpoint is, it is one.)
-        let is_there = |name: &&str| storage.open(name, Access::Read).is_ok();
-        if !names::CHECKPOINTS.iter().any(is_there) {
+        // Looked at before the lock file is made or written to: what isn't ours is not touched. Where a
+        // checkpoint is, and a lock file that is no link, it is a log, and its list may be long.
+        let is_file = |name: &str| storage.open(name, Access::Read).is_ok();
+        if !(is_file(names::LOCK) && names::CHECKPOINTS.into_iter().any(is_file)) {
             Survey::of(storage.as_ref())?;
         }
         let lock = storage.lock()?;

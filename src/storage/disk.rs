@@ -55,8 +55,8 @@ impl DiskStorage {
             directory.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists()).collect();
         fs::create_dir_all(directory).map_err(|e| Error::io("create directory", &shown, e))?;
         // A new directory is durable once its parent is synced; an empty one may be as new, made by a
-        // process that was killed before it came to that. (Whoever locked it had come that far, and the list
-        // of a long log is long.)
+        // process that was killed before it came to that. (Where a lock file is, it isn't empty: the list of
+        // a long log is long.)
         let empty = !directory.join(LOCK_NAME).exists()
             && fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none());
         let as_new = missing.is_empty().then_some(directory).filter(|_| empty);
