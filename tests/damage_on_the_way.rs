@@ -23,6 +23,10 @@ fn fill(log: &Log) {
     }
 }
 
+fn frames_of_records(storage: &MemoryStorage) -> Vec<FramePlace> {
+    frames(storage).into_iter().filter(|frame| !frame.seqs.is_empty()).collect()
+}
+
 /// What the header of frame `k` may claim: how many records it has, and how many bytes they are.
 fn claims(frames: &[FramePlace], k: usize) -> Vec<(u32, u32)> {
     let frame = &frames[k];
@@ -51,8 +55,7 @@ fn whatever_a_header_claims_the_records_behind_it_are_found() {
     fill(&log);
     let due = damage_support::all(&log);
     log.close().unwrap();
-    let frames: Vec<FramePlace> =
-        frames(&storage).into_iter().filter(|frame| !frame.seqs.is_empty()).collect();
+    let frames = frames_of_records(&storage);
     assert_eq!(frames.len() as u64, BATCHES);
     for (k, frame) in frames.iter().enumerate() {
         for claimed in claims(&frames, k) {
@@ -74,8 +77,7 @@ fn a_header_that_is_damaged_beneath_an_open_log_misleads_nobody() {
     let log = open(&storage).unwrap();
     fill(&log);
     let due = damage_support::all(&log);
-    let frames: Vec<FramePlace> =
-        frames(&storage).into_iter().filter(|frame| !frame.seqs.is_empty()).collect();
+    let frames = frames_of_records(&storage);
     assert!(due.iter().all(|record| log.record(record.seq_id).unwrap().as_ref() == Some(record)));
     for (k, frame) in frames.iter().enumerate() {
         let records = (frame.seqs.end - frame.seqs.start) as u32;
