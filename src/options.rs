@@ -176,11 +176,12 @@ impl Options {
     /// effect under [`Durability::Sync`]; elsewhere no zeros are written anyway. Default: no.
     ///
     /// No more of them are kept than four, or than there are segments behind the first: a log that is always
-    /// purged to its newest segment keeps none. Until it is written over, what was purged or deleted stays in them, and behind the end of the segments made of them: where
-    /// it must leave the disk, leave this off. A file is used again only if it has one name and nobody, here or
-    /// in another process, has it open through this library; a copy made by other means while its segment is
-    /// being freed may be of both its uses, and is then found damaged. Needs ext4, xfs, f2fs or tmpfs, and no
-    /// reader that comes by the directory over a network or out of a virtual machine.
+    /// purged to its newest segment keeps none. Until it is written over, what was purged or deleted stays in
+    /// them, and behind the end of the segments made of them: where it must leave the disk, leave this off. A
+    /// file is used again only if it has one name and nobody, here or in another process, has it open through
+    /// this library; a copy made by other means while its segment is being freed may be of both its uses, and is
+    /// then found damaged. Needs ext4, xfs, f2fs or tmpfs, and no reader that comes by the directory over a
+    /// network or out of a virtual machine.
     #[must_use]
     pub fn recycle(mut self, recycle: bool) -> Self {
         self.recycle = recycle;

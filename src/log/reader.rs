@@ -26,7 +26,8 @@ use purged::Purged;
 
 /// Reads committed records in order, and waits at the tail if asked to.
 ///
-/// It holds a position, the segment it reads and no queue: a slow reader costs nothing. After an
+/// It holds a position, the segment it reads and no queue: a slow reader costs no memory. But one that
+/// stands still before the end keeps the files of what is purged meanwhile. After an
 /// error it stands behind the records that the error is about, so that reading on gets all the
 /// others; but where a call of the system failed ([`Error::Io`]) it stays, and tries again. Who reads
 /// on after errors stops at those, as a disk that is gone fails every time.
